@@ -1,0 +1,72 @@
+# Everything here only calls a script. `make` alone lists the targets.
+PYTHON ?= python3
+BUDGET ?= quick
+PRETRAINED ?= pretrained
+DEVICE ?=
+OVERRIDES ?=
+
+# W&B needs no account and no network unless WANDB_MODE=online says otherwise.
+export WANDB_MODE ?= offline
+
+SELF := $(firstword $(MAKEFILE_LIST))
+ENV := .venv
+PY := $(ENV)/bin/python
+READY := $(ENV)/.ready
+OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(OVERRIDES)
+REPRODUCE := $(shell sed -n 's/^\(reproduce-[a-z0-9-]*\):.*/\1/p' $(SELF))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help setup test lint bench report reproduce lock clean clean-env $(REPRODUCE)
+
+help:
+	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(SELF) | while IFS="$$(printf '\t')" read -r target text; \
+		do printf '  %-20s %s\n' "$$target" "$$text"; done
+
+setup: $(READY) ## make the environment .venv from requirements.lock (Python 3.10 or newer; PYTHON=... picks it)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(0 if sys.version_info >= (3, 10) else \
+		f"gpot needs Python 3.10 or newer; $(PYTHON) is {v}. Run: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv $(ENV)
+	$(PY) -m pip install --disable-pip-version-check --progress-bar off -r requirements.lock
+	$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test: $(READY) ## run the whole test suite (no network needed)
+	$(PY) -m pytest
+
+lint: $(READY) ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+bench: $(READY) ## time one training step of the GP flow
+	$(PY) benchmarks/gp_step.py --out outputs/bench/gp_step.json
+
+report: $(READY) ## tables, figures and the page from what is in outputs/ and pretrained/
+	$(PY) scripts/report.py $(OPTIONS)
+
+reproduce: ## every table and figure below, in order
+	@for target in $(REPRODUCE); do $(MAKE) --no-print-directory -f $(SELF) $$target || exit 1; done
+
+reproduce-table1: $(READY) ## Table 1: disentanglement, completeness and informativeness on dSprites
+	$(PY) scripts/report.py experiment=table1 $(OPTIONS)
+
+lock: ## solve requirements.lock anew from pyproject.toml (network; the pinned torch stays)
+	$(PYTHON) -m venv $(ENV)-lock
+	$(ENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@grep '^torch==' requirements.lock > $(ENV)-lock/keep.txt
+	$(ENV)-lock/bin/uv pip compile --universal --python-version 3.10 --extra dev --constraint $(ENV)-lock/keep.txt \
+		--no-annotate --no-header --quiet --upgrade --output-file $(ENV)-lock/solved.txt pyproject.toml
+	{ sed -n '/^#/p' requirements.lock; grep -vE '^(nvidia-|cuda-|triton)' $(ENV)-lock/solved.txt; } > $(ENV)-lock/new.txt
+	mv $(ENV)-lock/new.txt requirements.lock
+	rm -rf $(ENV)-lock
+
+clean: ## remove everything under outputs/, trained models included
+	@mkdir -p outputs
+	find outputs -mindepth 1 -maxdepth 1 ! -name .gitkeep ! -name README.md -exec rm -rf {} +
+
+clean-env: ## remove .venv
+	rm -rf $(ENV) $(ENV)-lock

@@ -1,0 +1,64 @@
+"""The entry point of the scripts: `hydra.main` with errors that say what to type next."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from gpot.config import schema
+from gpot.config.compose import CONFIGS, to_config
+from gpot.errors import GpotError
+
+
+def explain(error: BaseException) -> str:
+    """One readable message: the error and its causes; for an unknown key, the keys that exist and the nearest one."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__
+    text = "\n".join(dict.fromkeys(str(e).strip() for e in chain))
+    found = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text)
+    owner = getattr(schema, found.group(2), None) if found else None
+    if found and dataclasses.is_dataclass(owner):
+        keys = [f.name for f in dataclasses.fields(owner)]
+        near = difflib.get_close_matches(found.group(1), keys, n=1)
+        text += f"\nThe keys of this group are: {', '.join(keys)}."
+        text += f" Did you mean '{near[0]}'?" if near else ""
+    return f"{type(error).__name__}: {text}"
+
+
+def entry(root: str) -> Callable[[Callable[[schema.Config], None]], Callable[[], None]]:
+    """Decorator: compose `configs/<root>.yaml` with the command line, check it, and hand the typed config to the function.
+
+    A user's mistake ends in one message and exit status 1, without a traceback.
+    """
+
+    def decorate(function: Callable[[schema.Config], None]) -> Callable[[], None]:
+        def run() -> None:
+            schema.register()
+            os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands errors through instead of printing its own form
+
+            @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=root)
+            def hydra_main(tree: DictConfig) -> None:
+                function(to_config(tree))
+
+            try:
+                hydra_main()
+            except (GpotError, HydraException, OmegaConfBaseException) as error:
+                print(explain(error), file=sys.stderr)
+                sys.exit(1)
+
+        run.__doc__ = function.__doc__
+        return run
+
+    return decorate

@@ -1,0 +1,43 @@
+"""Errors for users: what was asked, what was found, what to type next, in that order."""
+
+from __future__ import annotations
+
+
+class GpotError(Exception):
+    """Base of every error that gpot raises on purpose."""
+
+
+class BadInput(GpotError, ValueError):
+    """A value, array or file handed to gpot is not what the function needs."""
+
+
+class BadConfig(GpotError, ValueError):
+    """Options that cannot go together, or a value out of its range."""
+
+
+class DataMissing(GpotError, FileNotFoundError):
+    """A data file is needed, and is neither here nor can be made."""
+
+
+class ArtifactMissing(GpotError, FileNotFoundError):
+    """A stage needs the result of an earlier one, and it is not in the store."""
+
+
+class ArtifactCorrupt(GpotError):
+    """A stored file does not have the content that its manifest records."""
+
+
+class InverseNotAvailable(GpotError, NotImplementedError):
+    """A flow has no inverse."""
+
+
+class OutsideCube(GpotError):
+    """Particles left (-1, 1)^d: the time steps do not resolve the velocity."""
+
+
+class FidelityLost(GpotError):
+    """The discretized map no longer preserves the Gaussian to the tolerance asked for."""
+
+
+class TrainingDiverged(GpotError):
+    """A loss or a parameter is no longer a finite number."""

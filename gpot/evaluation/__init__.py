@@ -1,0 +1,1 @@
+"""What a result must say: cost, likelihood, fidelity, energy, certificate, disentanglement."""

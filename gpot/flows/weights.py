@@ -1,0 +1,65 @@
+"""Weights of released models: a safetensors file with names of its own, into one of our modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from gpot.errors import BadInput, DataMissing
+
+PREFIXES = ("model.", "flow.")  # names of wrappers, ours or others', that say nothing about the network
+COUNTERS = ("_num_evals",)  # buffers that count calls; a run changes them, so they are neither needed nor loaded
+
+
+def check_file(path: str | Path) -> Path:
+    """The path of a file that is there. Raises DataMissing."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataMissing(f"weights are to be read from '{path}', and there is no such file. Check the path.")
+    return path
+
+
+def load_released(module: nn.Module, path: str | Path) -> None:
+    """Copies every tensor of a safetensors file into the parameter or buffer of the same name, or changes nothing.
+
+    Prefixes shared by all names, `model.` and `flow.`, count neither in the file nor in the module; counters are left
+    out. Values take the module's dtype and device. Raises BadInput with the names that are missing, unexpected or of
+    another shape, and DataMissing where there is no file.
+    """
+    path = check_file(path)
+    try:
+        found = _strip(load_file(path))
+    except SafetensorError as error:
+        raise BadInput(
+            f"'{path}' is not a safetensors file ({error}). Convert a state dict with safetensors.torch.save_file."
+        ) from error
+    wanted = _strip(module.state_dict(keep_vars=True))
+    common = sorted(wanted.keys() & found.keys())
+    shapes = [(name, tuple(found[name].shape), tuple(wanted[name].shape)) for name in common]
+    problems = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": [f"{name} {has} instead of {needs}" for name, has, needs in shapes if has != needs],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
+        raise BadInput(
+            f"'{path}' needs the {len(wanted)} tensors of {type(module).__name__}; it has {len(found)}. {listed}. "
+            "Build the module with the dimension, widths and number of blocks of the saved model, or give its own file."
+        )
+    with torch.no_grad():
+        for name in common:
+            wanted[name].copy_(found[name])
+
+
+def _strip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without counters, and without the prefixes that all their names share."""
+    kept = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in COUNTERS}
+    while kept and (shared := [prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in kept)]):
+        kept = {name.removeprefix(shared[0]): tensor for name, tensor in kept.items()}
+    return kept

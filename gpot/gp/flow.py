@@ -1,0 +1,219 @@
+r"""The Gaussian-preserving flow s = Phi o Q: a rotation, then the flow of a velocity that keeps the Gaussian.
+
+Symbols: `z` (n, d) on the Gaussian side, `Q` orthogonal, `Phi` the flow of the ODE (eq. 4) over [0, 1], `c = erf(z /
+sqrt 2)` the cube, `s` the whole map. The ODE is integrated in the coordinates of the chart: c in `cube`, z in
+`gaussian` and `direct`. Without discretization |det ds/dz| = exp((|s|^2 - |z|^2) / 2) (eq. 3); `log_det_error` says
+what the time steps make of that.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from gpot.errors import BadConfig, OutsideCube
+from gpot.gp.rotation import check_orthogonal
+from gpot.gp.velocity import Velocity
+from gpot.maths.charts import Chart, count_outside, cube_density, from_cube, to_cube
+from gpot.maths.integrate import Field, Method, Trajectory, integrate, trajectory, walk
+from gpot.maths.transport import exact_log_det
+
+
+class GaussianPreservingFlow(nn.Module):
+    r"""s(z) = Phi_{0 -> 1}(Q z), and its inverse.
+
+    Arguments: `velocity` gives dy/dt in every chart; `n_steps` equal steps of `method`; `rotation` Q (d, d) or None
+    for I. `on_escape` says what to do when a particle leaves the cube (chart `cube` alone): "raise" `OutsideCube`, or
+    "count": its row comes out as NaN or infinity, and `escaped` counts such rows. The state dict holds the velocity,
+    `rotation` and `steps` (the number of steps), so a loaded flow is the same map.
+    Departure: the paper has no rotation and no chart but `cube`. The released code clips s to |s_i| <= 5.29.
+    """
+
+    rotation: Tensor
+    steps: Tensor
+
+    def __init__(
+        self,
+        velocity: Velocity,
+        chart: Chart,
+        n_steps: int,
+        method: Method = Method.rk4,
+        rotation: Tensor | None = None,
+        on_escape: Literal["raise", "count"] = "raise",
+    ) -> None:
+        super().__init__()
+        if on_escape not in ("raise", "count"):
+            raise BadConfig(f"on_escape is 'raise' or 'count', and got {on_escape!r}")
+        self.velocity = velocity
+        self.dim = velocity.dim
+        self.chart = Chart(chart)
+        self.method = Method(method)
+        self.on_escape = on_escape
+        self.register_buffer("rotation", torch.eye(self.dim))
+        self.register_buffer("steps", torch.tensor(0, dtype=torch.int64))
+        first = next(velocity.parameters(), None)
+        if first is not None:
+            self.rotation = self.rotation.to(first)
+        if rotation is not None:
+            self.set_rotation(rotation)
+        self.refine(n_steps)
+        self.register_load_state_dict_post_hook(_read_state)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of time steps: a copy of the buffer `steps` on the host, so that reading it waits for no device."""
+        return self._n_steps
+
+    def refine(self, n_steps: int) -> None:
+        """Set the number of time steps. Phi converges to the flow of the velocity at the order of the method."""
+        if n_steps < 1:
+            raise BadConfig(f"a flow needs at least one time step, and got {n_steps}; the paper has gp.n_steps=15")
+        self._n_steps = int(n_steps)
+        self.steps.fill_(self._n_steps)
+
+    def set_rotation(self, rotation: Tensor) -> None:
+        """Put Q (d, d) before the flow; it must be orthogonal."""
+        if rotation.shape != (self.dim, self.dim):
+            raise BadConfig(
+                f"the rotation of a flow of dimension {self.dim} has the shape ({self.dim}, {self.dim}), and got "
+                f"{tuple(rotation.shape)}; fit it with fit_rotation(x, z) on points of that dimension"
+            )
+        self.rotation = check_orthogonal(rotation.detach().to(self.rotation, copy=True))
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """s(z) (n, d) and the analytic log|det ds/dz| = (|s|^2 - |z|^2) / 2 (n,), eq. (3)."""
+        s = self.transport(z)
+        return s, self._analytic_log_det(s, z)
+
+    def transport(self, z: Tensor) -> Tensor:
+        """s(z) alone: shape (n, d). Nothing of the path is kept but its graph."""
+        return self._leave_chart(self._advance(self._enter_chart(self._rotate(z)), 0.0, 1.0))
+
+    def inverse(self, s: Tensor, refine: int = 0) -> Tensor:
+        r"""z with s(z) = s: the grid backward, then Q^T. Shape (n, d).
+
+        The grid backward, Psi, inverts the discretized Phi to the order of the method only. Each of `refine`
+        corrections
+
+        .. math:: y \leftarrow y + \Psi(\text{target}) - \Psi(\Phi(y))
+
+        costs two integrations and multiplies the error by O(h^order), since Psi o Phi = id + O(h^order): a few reach
+        rounding.
+        Departure: the released code has no correction. (y <- y - (Phi(y) - target) diverges where Phi is far from the
+        identity.)
+        """
+        backward = self._advance(self._enter_chart(s), 1.0, 0.0)
+        y = backward
+        for _ in range(refine):
+            y = y + backward - self._advance(self._advance(y, 0.0, 1.0), 1.0, 0.0)
+        return self._leave_chart(y) @ self.rotation
+
+    def flow_trajectory(self, z: Tensor) -> Trajectory:
+        """The path of Phi from Q z, in the coordinates of the chart: n_steps + 1 times, points and velocities."""
+        path = trajectory(self._field, self._enter_chart(self._rotate(z)), self.n_steps, self.method)
+        if self.chart is Chart.cube and self.on_escape == "raise":
+            self._refuse_escaped(path.points.transpose(0, 1).flatten(1), path.points[0])
+        return path
+
+    def forward_with_path(self, z: Tensor) -> tuple[Tensor, Trajectory]:
+        """s(z) (n, d) and its path, in one pass: for losses that look at both."""
+        path = self.flow_trajectory(z)
+        return self._leave_chart(path.points[-1]), path
+
+    @torch.no_grad()
+    def escaped(self, z: Tensor) -> int:
+        """Rows of z that s loses: out of the cube at any grid point, or not finite in the charts without a wall."""
+        y = self._enter_chart(self._rotate(z))
+        if self.chart is Chart.cube:
+            return count_outside(self._watch(y, 0.0, 1.0)[1])
+        return int((~self._map(y).isfinite().all(dim=1)).sum())
+
+    def log_det_error(self, z: Tensor, chunk: int = 1024) -> Tensor:
+        """Exact log|det ds/dz| of the discretized s minus the analytic value: nats, shape (n,), no graph.
+
+        Departure: neither the paper nor its code measures it; their likelihood after s equals that before it by
+        construction.
+        """
+        with torch.no_grad():
+            s = self.transport(z)
+            return self.exact_log_det(z, chunk) - self._analytic_log_det(s, z)
+
+    def exact_log_det(self, z: Tensor, chunk: int = 1024) -> Tensor:
+        """log|det ds/dz| of the discretized s by forward mode, d tangents of `chunk` rows at a time: (n,), no graph."""
+        return exact_log_det(lambda rows: self._leave_chart(self._map(self._enter_chart(self._rotate(rows)))), z, chunk)
+
+    def cube_velocities(self, path: Trajectory) -> Tensor:
+        """Velocities of the same path seen in the cube, dc/dt = (dc/dz) dz/dt, (N+1, n, d): for energies (eq. 9)."""
+        return path.velocities if self.chart is Chart.cube else cube_density(path.points) * path.velocities
+
+    def penalty_field(self) -> Field:
+        """The velocity on which Euler's penalty acts: dc/dt as a function of c, or dz/dt of z in the chart `direct`.
+
+        Departure: in `direct` a total derivative that is a gradient makes a geodesic of the maps that preserve the
+        Gaussian, with lengths measured in z under the Gaussian (Arnold's theorem there), and not one of the cube.
+        """
+        chart = Chart.direct if self.chart is Chart.direct else Chart.cube
+        return lambda t, y: self.velocity(t, y, chart)
+
+    def penalty_points(self, path: Trajectory) -> Tensor:
+        """The points of the path (N+1, n, d) in the coordinates of `penalty_field`."""
+        return to_cube(path.points) if self.chart is Chart.gaussian else path.points
+
+    def extra_repr(self) -> str:
+        """Shown by print."""
+        return f"chart={self.chart.value}, n_steps={self.n_steps}, method={self.method.value}"
+
+    def _field(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.velocity(t, y, self.chart)
+
+    def _rotate(self, z: Tensor) -> Tensor:
+        return z @ self.rotation.T
+
+    def _enter_chart(self, z: Tensor) -> Tensor:
+        return to_cube(z) if self.chart is Chart.cube else z
+
+    def _leave_chart(self, y: Tensor) -> Tensor:
+        return from_cube(y) if self.chart is Chart.cube else y
+
+    @staticmethod
+    def _analytic_log_det(s: Tensor, z: Tensor) -> Tensor:
+        return 0.5 * ((s**2).sum(-1) - (z**2).sum(-1))
+
+    def _map(self, y: Tensor) -> Tensor:
+        """Phi in the chart, with no look at the points on the way."""
+        return integrate(self._field, y, self.n_steps, self.method)
+
+    def _advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
+        """The point at t1, or OutsideCube if the grid points between are asked to stay in the cube and do not."""
+        if self.chart is not Chart.cube or self.on_escape == "count":
+            return integrate(self._field, y, self.n_steps, self.method, t0, t1)
+        end, worst = self._watch(y, t0, t1)
+        self._refuse_escaped(worst, y)
+        return end
+
+    def _watch(self, y: Tensor, t0: float, t1: float) -> tuple[Tensor, Tensor]:
+        """The point at t1, and the largest |c| of each coordinate over the grid points (NaN stays)."""
+        end, worst = y, y.detach().abs()
+        for end, _ in walk(self._field, y, self.n_steps, self.method, t0, t1):
+            worst = torch.maximum(worst, end.detach().abs())
+        return end, worst
+
+    def _refuse_escaped(self, worst: Tensor, start: Tensor) -> None:
+        count = count_outside(worst)
+        if count == 0:
+            return
+        at_start = count_outside(start)
+        where = f", {at_start} of them at the start (erf rounds to 1 there)" if at_start else ""
+        raise OutsideCube(
+            f"{len(start)} particles were to stay in the cube (-1, 1)^{self.dim} over {self.n_steps} "
+            f"{self.method.value} steps, and {count} did not{where}; take more steps (gp.n_steps={2 * self.n_steps}) "
+            "or the chart that has no wall (gp.chart=gaussian)"
+        )
+
+
+def _read_state(flow: GaussianPreservingFlow, _keys: Any) -> None:
+    """After a state dict was loaded: the number of steps on the host follows the buffer, and Q is still orthogonal."""
+    flow.refine(int(flow.steps))
+    check_orthogonal(flow.rotation)

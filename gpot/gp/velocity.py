@@ -1,0 +1,127 @@
+r"""Velocities of Gaussian-preserving flows: the paper's tanh network, and the ridge family.
+
+A velocity knows psi (antisymmetric, d x d) through its parameters; `forward` turns it into dy/dt in the coordinates y of a chart
+(:class:`gpot.maths.charts.Chart`). Whatever the parameters, the exact flow of dy/dt preserves the Gaussian; what a numerical integrator
+loses is measured elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import Enum
+
+import torch
+from torch import Tensor, nn
+
+from gpot.errors import BadConfig, BadInput
+from gpot.maths.charts import Chart, gaussian_factors
+from gpot.maths.divergence_free import ridge_field
+
+
+class Velocity(nn.Module, ABC):
+    """Base: subclasses give the weighted divergence w of psi; the chart is handled here, once."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        if dim < 2:
+            raise BadConfig(f"a Gaussian-preserving velocity needs dim >= 2, found dim={dim}; set dim to that of the flow")
+        self.dim = dim
+
+    @abstractmethod
+    def weighted_divergence(self, t: Tensor | float, y: Tensor, p: Tensor | None, r: Tensor) -> Tensor:
+        r"""The field :math:`w_i = \sum_j (p_j \partial_j \psi_{ij} - r_j \psi_{ij})` at y, shape (n, d); p None means p = 1."""
+
+    def forward(self, t: Tensor | float, y: Tensor, chart: Chart) -> Tensor:
+        r"""Velocity dy/dt in the coordinates of the chart: q w(c), gamma(z) w(c(z)), or w(z) with (p, r) = (1, z).
+
+        Arguments: t: number, or shape () or (n,) (one time per particle); y: shape (n, d), in the chart's coordinates.
+        Returns: shape (n, d).
+        """
+        if y.ndim != 2 or y.shape[1] != self.dim:
+            raise BadInput(f"velocity of dimension {self.dim} needs y of shape (n, {self.dim}), found {tuple(y.shape)}")
+        if chart is Chart.direct:
+            return self.weighted_divergence(t, y, None, y)
+        if chart is Chart.gaussian:
+            c, q, speed = gaussian_factors(y)
+            return speed * self.weighted_divergence(t, c, q, 2.0 * c)
+        q = 1.0 - y * y
+        return q * self.weighted_divergence(t, y, q, 2.0 * y)
+
+
+class MLPInit(str, Enum):
+    """How the weights of :class:`MLPVelocity` start."""
+
+    small_output = "small_output"
+    """Hidden layers as PyTorch draws them, output weights N(0, output_scale^2), output bias 0."""
+    released = "released"
+    """As the released code: every weight N(0, 1e-3^2), every bias 0 (hidden units align; training stalls at rank one)."""
+
+
+class MLPVelocity(Velocity):
+    r"""The paper's velocity (eq. 14 to 19): one tanh network u(y, t) whose d B outputs are the blocks a^n of psi.
+
+    Output `component * n_blocks + block`; input (y, t) with time last; parameters `denses.k.weight`, `denses.k.bias` (names and shapes of the
+    released checkpoints). With n_blocks = d - 1 every divergence-free field can be represented (Prop. 3).
+    Departure: by default only the output starts small (see :class:`MLPInit`).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: Sequence[int] = (50, 50, 50),
+        n_blocks: int | None = None,
+        init: MLPInit | str = MLPInit.small_output,
+        output_scale: float = 1e-3,
+    ) -> None:
+        super().__init__(dim)
+        n_blocks = dim - 1 if n_blocks is None else n_blocks
+        if not 1 <= n_blocks <= dim - 1:
+            raise BadConfig(f"dim={dim} allows 1 to {dim - 1} blocks, found n_blocks={n_blocks}; set n_blocks in that range")
+        if not hidden or min(hidden) < 1:
+            raise BadConfig(f"at least one hidden layer of width >= 1 is needed, found hidden={tuple(hidden)}; try (50, 50, 50)")
+        if init not in list(MLPInit):
+            raise BadConfig(f"init must be one of {[i.value for i in MLPInit]}, found {init!r}")
+        self.n_blocks = n_blocks
+        widths = [dim + 1, *hidden, dim * n_blocks]
+        self.denses = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        with torch.no_grad():
+            if MLPInit(init) is MLPInit.released:
+                for dense in self.denses:
+                    nn.init.normal_(dense.weight, std=1e-3)
+                    nn.init.zeros_(dense.bias)
+            else:
+                nn.init.normal_(self.denses[-1].weight, std=output_scale)
+                nn.init.zeros_(self.denses[-1].bias)
+
+    def weighted_divergence(self, t: Tensor | float, y: Tensor, p: Tensor | None, r: Tensor) -> Tensor:
+        weights = [dense.weight for dense in self.denses]
+        biases = [dense.bias for dense in self.denses]
+        return mlp_field(y, t, p, r, weights, biases)
+
+
+class RidgeVelocity(Velocity):
+    r"""K neurons, each with its own rank-two antisymmetric matrix; cost linear in d (not in the paper).
+
+    .. math:: \psi(t, y) = \sum_k (\alpha_k \beta_k^\top - \beta_k \alpha_k^\top) \tanh(w_k \cdot y + o_k t + b_k)
+
+    Parameters w, alpha, beta: shape (K, d); o, b: shape (K,).
+    Start: w ~ N(0, 1/d), o, b ~ N(0, 1), so that tanh is neither linear nor saturated for y of unit variance; alpha, beta ~ N(0, s^2) with
+    s^2 = output_scale / sqrt(2 K), which makes the field of size output_scale while its factors, and so the gradients, stay far larger.
+    """
+
+    def __init__(self, dim: int, width: int = 256, output_scale: float = 1e-2) -> None:
+        super().__init__(dim)
+        if width < 1:
+            raise BadConfig(f"the ridge velocity needs at least one neuron, found width={width}; try 64 (d = 2) or 256")
+        self.width = width
+        factor_scale = math.sqrt(output_scale / math.sqrt(2.0 * width))
+        self.w = nn.Parameter(torch.randn(width, dim) / math.sqrt(dim))
+        self.o = nn.Parameter(torch.randn(width))
+        self.b = nn.Parameter(torch.randn(width))
+        self.alpha = nn.Parameter(factor_scale * torch.randn(width, dim))
+        self.beta = nn.Parameter(factor_scale * torch.randn(width, dim))
+
+    def weighted_divergence(self, t: Tensor | float, y: Tensor, p: Tensor | None, r: Tensor) -> Tensor:
+        return ridge_field(y, t, p, r, self.w, self.o, self.b, self.alpha, self.beta)

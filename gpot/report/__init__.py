@@ -1,0 +1,1 @@
+"""The paper's printed numbers, printed names, and tables that set ours beside them."""

@@ -1,0 +1,201 @@
+"""Stage `evaluate`: everything that a table says of one row, measured on held-out points."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpot.config.schema import Config, PenaltyKind
+from gpot.data import dsprites
+from gpot.evaluation.certificate import certificate
+from gpot.evaluation.cost import cost_summary
+from gpot.evaluation.dci import Protocol, dci_scores, official_split
+from gpot.evaluation.energy import cube_energy
+from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
+from gpot.flows.base import FrozenFlow
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.progress import track
+from gpot.stages.common import Recipe, generator, obtain, plain
+from gpot.stages.flow import flow_stage, load_flow, pairs_stage, prior_pairs, split
+from gpot.stages.gp import gp_stage, load_gp, rotation_only
+from gpot.stages.vae import latents_stage
+from gpot.store import Artifact, Store
+
+_CHUNK = 4096
+
+
+class Row(str, Enum):
+    """Rows of a result: the map from data to codes."""
+
+    latent = "latent"
+    flow = "flow"
+    rotation = "flow+rotation"
+    gp = "flow+gp"
+    gp_euler = "flow+gp+euler"
+    gp_kinetic = "flow+gp+kinetic"
+
+
+_ROW_OF_PENALTY = {PenaltyKind.none: Row.gp, PenaltyKind.euler: Row.gp_euler, PenaltyKind.kinetic: Row.gp_kinetic}
+
+
+def gp_row(config: Config) -> Row:
+    """The row of the config's own GP flow."""
+    return _ROW_OF_PENALTY[config.penalty.kind]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The maps of a row: the frozen flow f, and s after it, either of which may be absent."""
+
+    flow: FrozenFlow | None
+    gp: GaussianPreservingFlow | None
+
+    def codes(self, x: Tensor, what: str) -> Tensor:
+        """s(f(x)), or as much of it as there is: (n, d) float32 on the CPU."""
+        if self.flow is None:
+            return x
+        device = next(self.flow.parameters()).device
+        parts = []
+        chunks = x.split(_CHUNK)
+        with torch.no_grad():
+            for chunk in track(chunks, len(chunks), what):
+                z = self.flow.transform(chunk.to(device))
+                parts.append((z if self.gp is None else self.gp.transport(z)).cpu())
+        return torch.cat(parts)
+
+    def inverse(self, s: Tensor) -> Tensor:
+        """f^-1(s^-1(s)), (n, d)."""
+        assert self.flow is not None
+        return self.flow.inverse(s if self.gp is None else self.gp.inverse(s))
+
+
+def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None = None) -> Artifact:
+    """Metrics of one row, in the manifest and in `metrics.json`.
+
+    cost, certificate, round trip and energy are of held-out prior samples pulled back by the flow (the law that the GP flow is
+    trained on); `cost_data` and the likelihoods of held-out data; disentanglement of the split of the printed table.
+    """
+    latents = latents_stage(config, store, "evaluate")
+    inputs = {"latents": latents.key}
+    if row is not Row.latent:
+        inputs["flow"] = flow_stage(config, store, "evaluate").key
+    if row is Row.rotation:
+        inputs["pairs"] = pairs_stage(config, store, "evaluate").key
+    if row in (Row.gp, Row.gp_euler, Row.gp_kinetic):
+        inputs["gp"] = gp_stage(config, store, "evaluate").key
+    settings = {"row": row.value, "evaluate": plain(config.evaluate), "seed": config.seed}
+    settings["flow"] = {"solver": config.flow.solver.value, "tolerance": config.flow.tolerance}
+    if row is Row.rotation:
+        settings["gp"] = {"chart": config.gp.chart.value, "rotation": config.gp.rotation.value}
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        chain = _chain(config, store, row)
+        metrics = _disentanglement(config, latents, chain)
+        if chain.flow is not None:
+            metrics |= _transport(config, latents, chain)
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        return metrics
+
+    return obtain(
+        Recipe("evaluate", 1, settings, inputs), config, store, build,
+        needed_by=needed_by, command="python scripts/evaluate.py",
+    )  # fmt: skip
+
+
+def _chain(config: Config, store: Store, row: Row) -> Chain:
+    if row is Row.latent:
+        return Chain(None, None)
+    flow = load_flow(config, flow_stage(config, store, "evaluate"))
+    if row is Row.flow:
+        return Chain(flow, None)
+    if row is Row.rotation:
+        return Chain(flow, rotation_only(config, pairs_stage(config, store, "evaluate")))
+    return Chain(flow, load_gp(config, gp_stage(config, store, "evaluate")))
+
+
+def _disentanglement(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any]:
+    """DCI of the row's codes by both protocols, on the split of the printed table."""
+    evaluate = config.evaluate
+    mean, index = latents.array("mean.npy"), latents.array("index.npy")
+    train, test = official_split(len(mean), evaluate.n_dci_train, evaluate.n_dci_test)
+    codes = chain.codes(torch.from_numpy(mean[np.concatenate([train, test])]), "codes of the labelled images").numpy()
+    escaped = ~np.isfinite(codes).all(1)
+    values = dsprites.values_of(dsprites.classes_of(index[np.concatenate([train, test])]))
+    kept = np.flatnonzero(~escaped)
+    part = kept < evaluate.n_dci_train
+    metrics: dict[str, Any] = {"escaped_data": int(escaped.sum()), "dci": {}}
+    for protocol in Protocol:
+        factors = protocol.factors(values)
+        scores = dci_scores(
+            codes[kept[part]], factors[kept[part]], codes[kept[~part]], factors[kept[~part]],
+            regressor=evaluate.regressor, alpha=evaluate.alpha, seed=config.seed,
+        )  # fmt: skip
+        metrics["dci"][protocol.value] = {
+            "disentanglement": scores.disentanglement,
+            "completeness": scores.completeness,
+            "informativeness": scores.informativeness,
+            "informativeness_train": scores.informativeness_train,
+            "factors": list(protocol.factor_names),
+            "completeness_per_factor": scores.completeness_per_factor.tolist(),
+            "nrmse_per_factor": scores.nrmse_per_factor.tolist(),
+            "importance": scores.importance.tolist(),
+        }
+    return metrics
+
+
+def _transport(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any]:
+    """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out."""
+    flow, gp, evaluate = chain.flow, chain.gp, config.evaluate
+    assert flow is not None
+    device = next(flow.parameters()).device
+    x, _ = prior_pairs(flow, evaluate.n_prior, generator(config, 2), "pulling held-out prior samples back")
+    s = chain.codes(x, "mapping prior samples")
+    inside = s.isfinite().all(1)
+    x, s = x[inside], s[inside]
+    cost = cost_summary(x, s)
+    gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config, 3))
+    few = slice(0, evaluate.n_exact)
+    back = chain.inverse(s[few].to(device)).cpu()
+    metrics: dict[str, Any] = {
+        "escaped": int((~inside).sum()),
+        "cost": cost.mean, "cost_stderr": cost.stderr,
+        "certificate": gap.mean, "certificate_stderr": gap.stderr,
+        "roundtrip": (back - x[few]).norm(dim=1).mean().item(),
+        "roundtrip_max": (back - x[few]).norm(dim=1).max().item(),
+    }  # fmt: skip
+    data = torch.from_numpy(latents.array("mean.npy"))
+    data = data[split(len(data))[1][: evaluate.n_data]]
+    parts = [flow.forward(chunk.to(device)) for chunk in track(data.split(_CHUNK), -(-len(data) // _CHUNK), "likelihood")]
+    z, log_det = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    if gp is None:
+        likelihood = nll(z, log_det)
+        metrics |= {"nll_analytic": likelihood.mean, "nll_exact": likelihood.mean, "nll_stderr": likelihood.stderr}
+        metrics |= _named_cost("cost_data", data, z.cpu())
+        return metrics
+    with torch.no_grad():
+        s_data, gp_log_det = gp(z)
+    ok = s_data.isfinite().all(1)
+    analytic = nll(s_data[ok], (log_det + gp_log_det)[ok])
+    error = logdet_error(gp, torch.randn(evaluate.n_exact, flow.dim, generator=generator(config, 4)).to(device))
+    energy = cube_energy(gp, evaluate.n_prior, torch.Generator(device).manual_seed(config.seed))
+    metrics |= {
+        "nll_analytic": analytic.mean, "nll_stderr": analytic.stderr,
+        "nll_exact": nll_exact(gp, z[ok], log_det[ok]).mean,
+        "logdet_error_mean": error.mean, "logdet_error_max": error.max,
+        "energy": energy.mean, "energy_stderr": energy.stderr,
+        "n_steps": gp.n_steps,
+    }  # fmt: skip
+    return metrics | _named_cost("cost_data", data[ok.cpu()], s_data[ok].cpu())
+
+
+def _named_cost(name: str, x: Tensor, z: Tensor) -> dict[str, float]:
+    cost = cost_summary(x, z)
+    return {name: cost.mean, f"{name}_stderr": cost.stderr}

@@ -1,0 +1,128 @@
+"""Stage `gp`: the Gaussian-preserving flow of a frozen flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from gpot.config.schema import Config, PenaltyKind, Rotation, VelocityName
+from gpot.data.datamodule import ArrayDataModule
+from gpot.errors import FidelityLost, OutsideCube
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.rotation import fit_rotation
+from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
+from gpot.stages.common import Recipe, device_of, log, obtain, plain, without
+from gpot.stages.flow import pairs_stage
+from gpot.store import Artifact, Store
+from gpot.training.callbacks import FidelityGuard
+from gpot.training.fit import fit
+from gpot.training.gp import GPModule
+
+WEIGHTS = "weights.safetensors"
+_GUARD_POINTS = 512  # held-out points of the exact log-determinant: its mean is then known to a few percent
+
+
+def velocity(config: Config) -> Velocity:
+    """The velocity family of the config, with fresh weights."""
+    gp, dim = config.gp, config.dataset.dim
+    if gp.velocity is VelocityName.ridge:
+        return RidgeVelocity(dim, width=gp.ridge.width)
+    return MLPVelocity(dim, hidden=tuple(gp.mlp.hidden), n_blocks=gp.mlp.n_blocks)
+
+
+def network(config: Config) -> GaussianPreservingFlow:
+    """The GP flow of the config, with fresh weights and no rotation."""
+    gp = config.gp
+    return GaussianPreservingFlow(velocity(config), gp.chart, gp.n_steps, gp.method)
+
+
+def n_epochs(config: Config) -> int:
+    """Epochs of this run: Table 4 gives runs with a penalty another number."""
+    return config.gp.epochs if config.penalty.kind is PenaltyKind.none else config.gp.epochs_penalized
+
+
+def gp_recipe(config: Config, pairs: Artifact) -> Recipe:
+    gp = config.gp
+    family = {"mlp": plain(gp.mlp)} if gp.velocity is VelocityName.mlp else {"ridge": plain(gp.ridge)}
+    # what made the pairs is in their key; the settings of the other family do not matter
+    dropped = ("name", "mlp", "ridge", "source", "n_train", "n_validation", "epochs", "epochs_penalized")
+    penalty = {"kind": "none"} if config.penalty.kind is PenaltyKind.none else without(config.penalty, "name")
+    settings = {
+        "gp": without(gp, *dropped) | family | {"epochs": n_epochs(config)},
+        "penalty": penalty,
+        "optimizer": plain(config.optimizer.gp),
+        "seed": config.seed,
+    }
+    return Recipe("gp", 1, settings, {"pairs": pairs.key})
+
+
+def gp_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
+    """The GP flow (`weights.safetensors`: velocity, rotation, number of steps); the best validation that kept the law."""
+    pairs = pairs_stage(config, store, needed_by)
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        gp = network(config)
+        metrics = _train(gp, pairs, config, store.work(recipe.stage, recipe.key))
+        save_file({k: v.contiguous() for k, v in gp.state_dict().items()}, folder / WEIGHTS)
+        return metrics | {"parameters": sum(p.numel() for p in gp.velocity.parameters())}
+
+    recipe = gp_recipe(config, pairs)
+    return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_gp.py")
+
+
+def _train(gp: GaussianPreservingFlow, pairs: Artifact, config: Config, work: Path) -> dict[str, Any]:
+    arrays = pairs.tensors("pairs.safetensors")
+    x, z = arrays["x_train"], arrays["z_train"]
+    if config.gp.rotation is not Rotation.none:
+        gp.set_rotation(fit_rotation(x, z, allow_reflection=config.gp.rotation is Rotation.procrustes))
+    epochs = n_epochs(config)
+    n_batches = len(x) // min(config.gp.batch_size, len(x))
+    validation = (arrays["x_validation"], arrays["z_validation"])
+    data = ArrayDataModule((x, z), validation, batch_size=config.gp.batch_size, n_batches=n_batches, seed=config.seed)
+    guard = FidelityGuard(
+        gp, arrays["z_validation"][:_GUARD_POINTS], config.gp.logdet_tolerance, config.gp.max_steps,
+        work / "best.safetensors",
+    )  # fmt: skip
+    module = GPModule(gp, config.penalty, config.optimizer.gp, epochs, epochs * n_batches)
+    name = f"gp ({config.gp.name}, penalty {config.penalty.name})"
+    stopped = None
+    try:
+        fit(
+            module, data, config, epochs=epochs, work=work, name=name, optimizer=config.optimizer.gp, callbacks=[guard]
+        )  # fmt: skip
+    except (OutsideCube, FidelityLost) as error:
+        if guard.best_epoch < 0:
+            raise
+        # as the paper did: the run ends there, and the best model before it is the result
+        stopped = f"epoch {module.current_epoch}: {error}"
+        log.warning("%s stopped early, the model of epoch %d is kept. %s", name, guard.best_epoch, stopped)
+    guard.restore()
+    return {
+        "val/cost": guard.best, "best_epoch": guard.best_epoch, "epochs": epochs, "n_steps": gp.n_steps,
+        "refinements": guard.refinements, "stopped": stopped,
+    }  # fmt: skip
+
+
+def load_gp(config: Config, artifact: Artifact) -> GaussianPreservingFlow:
+    """The trained GP flow of an artefact, in eval mode on the device of the config."""
+    gp = network(config)
+    gp.load_state_dict(load_file(artifact.file(WEIGHTS)))
+    gp.on_escape = "count"
+    return gp.to(device_of(config)).eval().requires_grad_(False)
+
+
+def rotation_only(config: Config, pairs: Artifact) -> GaussianPreservingFlow:
+    """The best rotation of the pairs and nothing else: a GP flow whose velocity is zero."""
+    still = RidgeVelocity(config.dataset.dim, width=1, output_scale=0.0)
+    with torch.no_grad():
+        for parameter in still.parameters():
+            parameter.zero_()
+    arrays = pairs.tensors("pairs.safetensors")
+    reflect = config.gp.rotation is not Rotation.proper
+    gp = GaussianPreservingFlow(still, config.gp.chart, 1, config.gp.method)
+    gp.set_rotation(fit_rotation(arrays["x_train"], arrays["z_train"], allow_reflection=reflect))
+    return gp.to(device_of(config)).eval().requires_grad_(False)

@@ -1,0 +1,126 @@
+"""Stage `vae`: the frozen autoencoder, trained here or taken from a file of weights. Stage `latents`: its codes of all images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from gpot.config.schema import Config
+from gpot.data.datamodule import ArrayDataModule
+from gpot.data.images import data_hash, image_index, packed_images, unpack_batch
+from gpot.flows.weights import load_released
+from gpot.progress import track
+from gpot.stages.common import Recipe, device_of, obtain, plain, without
+from gpot.store import Artifact, Store, file_sha256
+from gpot.training.fit import fit, intervals
+from gpot.training.vae import VAEModule
+from third_party.btcvae import BetaTCVAE
+
+WEIGHTS = "weights.safetensors"
+_ENCODE_BATCH = 1024
+_VALIDATION_IMAGES = 4096
+
+
+def network(config: Config) -> BetaTCVAE:
+    """The network of the config, with fresh weights."""
+    return BetaTCVAE(config.dataset.image_size, config.dataset.channels, config.vae.latent_dim)
+
+
+def vae_recipe(config: Config) -> Recipe:
+    shape = {"image_size": config.dataset.image_size, "channels": config.dataset.channels}
+    if config.vae.weights is not None:
+        frozen = {"name": config.vae.name, "latent_dim": config.vae.latent_dim, "sha256": weights_hash(config.vae.weights)}
+        return Recipe("vae", 1, {"vae": frozen | shape}, {})
+    settings = {
+        "dataset": {"name": config.dataset.name, "n_images": config.dataset.n_images} | shape,
+        "vae": without(config.vae, "weights"),
+        "optimizer": plain(config.optimizer.vae),
+        "seed": config.seed,
+    }
+    return Recipe("vae", 1, settings, {}, data_hash(config.dataset))
+
+
+def weights_hash(path: str) -> str:
+    """sha256 of a user's file of weights. Raises: DataMissing if there is none."""
+    from gpot.flows.weights import check_file
+
+    return file_sha256(check_file(path))
+
+
+def vae_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
+    """The autoencoder's weights (`weights.safetensors`), with the released names."""
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        vae = network(config)
+        if config.vae.weights is not None:
+            load_released(vae, config.vae.weights)
+            metrics: dict[str, Any] = {}
+        else:
+            metrics = _train(vae, config, store.work(recipe.stage, recipe.key))
+        save_file(vae.state_dict(), folder / WEIGHTS)
+        return metrics | {"parameters": sum(p.numel() for p in vae.parameters())}
+
+    recipe = vae_recipe(config)
+    return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_vae.py")
+
+
+def _train(vae: BetaTCVAE, config: Config, work: Path) -> dict[str, Any]:
+    index = image_index(config.dataset)
+    packed = packed_images(config.dataset, index)
+    batch = min(config.vae.batch_size, len(packed))
+    steps = config.vae.epochs * (len(packed) // batch)
+    epochs, n_batches = intervals(steps, len(packed) // batch, at_most=1200)
+    module = VAEModule(vae, config.vae, config.optimizer.vae, len(packed), steps)
+    some = torch.randperm(len(packed), generator=torch.Generator().manual_seed(config.seed))[:_VALIDATION_IMAGES]
+    data = ArrayDataModule(
+        (packed,), (packed[some],), batch_size=batch, n_batches=n_batches, seed=config.seed, transform=unpack_batch
+    )
+    trainer = fit(
+        module, data, config, epochs=epochs, work=work, name="vae", optimizer=config.optimizer.vae,
+        precision=config.vae.precision,
+    )  # fmt: skip
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def load_vae(config: Config, artifact: Artifact) -> BetaTCVAE:
+    """The frozen network of an artefact, in eval mode."""
+    vae = network(config)
+    vae.load_state_dict(load_file(artifact.file(WEIGHTS)))
+    return vae.eval().requires_grad_(False)
+
+
+def latents_recipe(config: Config, vae: Artifact) -> Recipe:
+    dataset = {"name": config.dataset.name, "n_images": config.dataset.n_images}
+    return Recipe("latents", 1, {"dataset": dataset}, {"vae": vae.key}, data_hash(config.dataset))
+
+
+def latents_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
+    """Posterior of every image: `mean.npy`, `log_variance.npy` (n, latent_dim) float32, `index.npy` (n,) rows of the archive."""
+    vae = vae_stage(config, store, needed_by="latents" if needed_by is None else needed_by)
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        index = image_index(config.dataset)
+        packed = packed_images(config.dataset, index)
+        device = device_of(config)
+        frozen = load_vae(config, vae).to(device)
+        means, log_variances = [], []
+        blocks = packed.split(_ENCODE_BATCH)
+        with torch.inference_mode():
+            for block in track(blocks, len(blocks), "encoding images"):
+                mean, log_variance = frozen.encode(unpack_batch(block.to(device))[0])
+                means.append(mean.cpu())
+                log_variances.append(log_variance.cpu())
+        mean, log_variance = torch.cat(means), torch.cat(log_variances)
+        np.save(folder / "mean.npy", mean.numpy())
+        np.save(folder / "log_variance.npy", log_variance.numpy())
+        np.save(folder / "index.npy", index)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(0)
+        return {"n": len(mean), "std": mean.std(0).tolist(), "kl": kl.tolist()}
+
+    recipe = latents_recipe(config, vae)
+    return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_vae.py")

@@ -1,0 +1,125 @@
+"""What is not learning: stop on numbers that are not finite, guard the law, keep the best, show progress."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gpot.errors import FidelityLost, OutsideCube, TrainingDiverged
+from gpot.evaluation.likelihood import logdet_error
+from gpot.gp.flow import GaussianPreservingFlow
+
+log = logging.getLogger(__name__)
+
+
+class StopWhenNotFinite(Callback):
+    """Raise TrainingDiverged as soon as a training loss is NaN or infinite, naming the epoch and the step."""
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if not torch.isfinite(loss):
+            raise TrainingDiverged(
+                f"the training loss must stay finite; it is {float(loss)} at epoch {trainer.current_epoch}, step "
+                f"{trainer.global_step}. Lower the learning rate (optimizer.*.lr), or clip the gradient "
+                "(optimizer.*.gradient_clip=1)."
+            )
+
+
+class KeepBest(Callback):
+    """Keep the weights of the validation with the lowest value of a metric, in one safetensors file.
+
+    Arguments: monitor: metric, lower is better. network: what is kept. file: where. A validation that `eligible` refuses is
+    never kept.
+    """
+
+    def __init__(self, monitor: str, network: torch.nn.Module, file: Path) -> None:
+        self.monitor, self.network, self.file = monitor, network, file
+        self.best = float("inf")
+        self.best_epoch = -1
+
+    def eligible(self, trainer: L.Trainer) -> bool:
+        return True
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.sanity_checking or not self.eligible(trainer):
+            return
+        value = float(trainer.callback_metrics[self.monitor])
+        if value < self.best:
+            self.best, self.best_epoch = value, trainer.current_epoch
+            partial = self.file.with_suffix(".partial")
+            save_file({k: v.detach().contiguous().cpu() for k, v in self.network.state_dict().items()}, partial)
+            partial.replace(self.file)
+
+    def restore(self) -> None:
+        """Load the kept weights back into the network."""
+        self.network.load_state_dict(load_file(self.file))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
+
+class FidelityGuard(KeepBest):
+    """KeepBest for a GP flow, under the law: the log-determinant error of the discretized map stays within its tolerance.
+
+    The objective pays for breaking the law: an optimizer that is let free finds the integrator's error and goes below the
+    floor of the cost. At each validation the exact error is measured on held-out points (`val/logdet_error_mean`, `_max`,
+    nats). Above the tolerance the time grid is refined by half as many steps again; a validation above the tolerance is never
+    kept; when the finest grid is above it too, training stops with FidelityLost.
+
+    Arguments: gp: the flow. z: (n, d) held-out points of the Gaussian side. tolerance: mean absolute error, nats.
+    max_steps: finest grid. file: where the best weights go.
+    """
+
+    def __init__(self, gp: GaussianPreservingFlow, z: Tensor, tolerance: float, max_steps: int, file: Path) -> None:
+        super().__init__("val/cost", gp, file)
+        self.gp, self.z, self.tolerance, self.max_steps = gp, z, tolerance, max_steps
+        self.refinements = 0
+        self.within = True
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        error = logdet_error(self.gp, self.z.to(module.device))
+        escaped = float(self.gp.escaped(self.z.to(module.device)))
+        module.log("val/logdet_error_mean", error.mean)
+        module.log("val/logdet_error_max", error.max)
+        module.log("domain/escaped", escaped)
+        module.log("val/n_steps", float(self.gp.n_steps))
+        self.within = escaped == 0 and error.mean <= self.tolerance
+        if self.within:
+            return
+        found = (
+            f"epoch {trainer.current_epoch}: mean log-determinant error {error.mean:.2e} nats with {self.gp.n_steps} "
+            f"steps (tolerance {self.tolerance:.1e}), {escaped:.0f} particles out of domain"
+        )
+        if self.gp.n_steps >= self.max_steps:
+            raise FidelityLost(
+                f"the discretized GP flow must preserve the Gaussian; {found}, and gp.max_steps={self.max_steps} forbids a "
+                "finer grid. Raise gp.max_steps, take gp.chart=gaussian, lower optimizer.gp.lr, or accept less with "
+                "gp.logdet_tolerance."
+            )
+        self.gp.refine(min(self.max_steps, self.gp.n_steps + max(1, self.gp.n_steps // 2)))
+        self.refinements += 1
+        log.warning("%s: refined to %d steps", found, self.gp.n_steps)
+
+    def eligible(self, trainer: L.Trainer) -> bool:
+        return self.within
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"refinements": self.refinements}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.refinements = state["refinements"]

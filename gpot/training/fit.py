@@ -1,0 +1,114 @@
+"""One training loop for all stages: Lightning, resumed from its last checkpoint after a kill."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from rich.console import Console
+
+from gpot.config.schema import Config, LoggerKind, OptimizerConfig, Precision
+from gpot.training.callbacks import StopWhenNotFinite
+
+log = logging.getLogger(__name__)
+
+_PRECISION: dict[Precision, Any] = {Precision.float32: "32-true", Precision.bfloat16: "bf16-mixed"}
+
+
+def make_logger(config: Config, name: str) -> Logger | bool:
+    """Lightning logger of the `logger` group, False for none. name: of the run."""
+    kind, folder = config.logger.kind, config.paths.logs
+    if kind is LoggerKind.none:
+        return False
+    if kind is LoggerKind.csv:
+        return CSVLogger(folder, name=name)
+    if kind is LoggerKind.tensorboard:
+        return TensorBoardLogger(folder, name=name)
+    # W&B puts its `wandb` folder below save_dir
+    return WandbLogger(
+        name=name, save_dir=str(Path(folder).parent), project=config.logger.project, offline=config.logger.mode != "online"
+    )
+
+
+def fit(
+    module: L.LightningModule,
+    data: L.LightningDataModule,
+    config: Config,
+    *,
+    epochs: int,
+    work: Path,
+    name: str,
+    optimizer: OptimizerConfig,
+    callbacks: Sequence[Callback] = (),
+    precision: Precision = Precision.float32,
+) -> L.Trainer:
+    """Train to the last epoch, from `work/last.ckpt` if that is there.
+
+    Arguments: module, data: what learns from what. config: device and logger are taken from it. epochs: Lightning epochs.
+    work: folder of the checkpoints. name: of the run, for the progress bar and the logger. optimizer: its gradient clip is
+    used here. callbacks: further ones. precision: of the network's products. Returns: the trainer, at its end.
+    """
+    console = Console(stderr=True)
+    checkpoint = ModelCheckpoint(
+        dirpath=work, filename="last", every_n_epochs=1, save_top_k=1, enable_version_counter=False
+    )
+    bar = RichProgressBar(leave=False) if console.is_terminal else TQDMProgressBar(refresh_rate=0)
+    last = work / "last.ckpt"
+    if last.is_file():
+        log.info("%s: resuming from its last checkpoint", name)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # data is in memory already, so Lightning's advice on workers does not apply
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        trainer = L.Trainer(
+            accelerator=config.device.accelerator,
+            devices=config.device.devices,
+            max_epochs=epochs,
+            precision=_PRECISION[precision],
+            gradient_clip_val=optimizer.gradient_clip,
+            logger=make_logger(config, name),
+            callbacks=[*callbacks, StopWhenNotFinite(), checkpoint, bar, EpochLines(name)],
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=50,
+            reload_dataloaders_every_n_epochs=1,
+            default_root_dir=work,
+        )
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
+    return trainer
+
+
+class EpochLines(Callback):
+    """Where there is no terminal for a bar: about ten lines over the run with the metrics of the last validation."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        total = trainer.max_epochs or 1
+        epoch = trainer.current_epoch + 1
+        if epoch % max(1, total // 10) and epoch != total:
+            return
+        shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "train/"))}
+        log.info("%s: epoch %d/%d  %s", self.name, epoch, total, "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+
+
+def intervals(steps: int, per_pass: int, at_most: int) -> tuple[int, int]:
+    """Lightning epochs and batches of each, so that checkpoints are no further apart than `at_most` steps.
+
+    steps: of the whole run, a multiple of per_pass. per_pass: batches of one pass over the data.
+
+    >>> intervals(57_600, 11_520, at_most=1200)
+    (50, 1152)
+    """
+    parts = next(k for k in range(1, per_pass + 1) if per_pass % k == 0 and per_pass // k <= at_most)
+    return steps // per_pass * parts, per_pass // parts

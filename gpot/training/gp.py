@@ -1,0 +1,72 @@
+"""Training of the Gaussian-preserving flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from gpot.config.schema import OptimizerConfig, PenaltyConfig, PenaltyKind
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.maths.euler import euler_penalty, kinetic_energy
+from gpot.maths.transport import transport_cost
+from gpot.training.schedule import adam, penalty_weight
+
+
+class GPModule(L.LightningModule):
+    r"""Minimize :math:`E|x - s(z)|^2 + \lambda R` over the velocity (eq. 13), on pairs (x, z = f(x)).
+
+    R is Euler's penalty (eq. 11) at the time steps, or the kinetic energy (eq. 9), or nothing; lambda follows
+    :func:`gpot.training.schedule.penalty_weight`. The frozen flow f is not part of the module: the pairs hold what it did.
+
+    Arguments: gp: the flow s. penalty, optimizer: settings. epochs, steps: of the whole run.
+    """
+
+    def __init__(
+        self, gp: GaussianPreservingFlow, penalty: PenaltyConfig, optimizer: OptimizerConfig, epochs: int, steps: int
+    ) -> None:
+        super().__init__()
+        self.gp, self.penalty, self.optimizer_config = gp, penalty, optimizer
+        self.epochs, self.steps = epochs, steps
+
+    @property
+    def weight(self) -> float:
+        """lambda of the current epoch."""
+        return penalty_weight(self.penalty.weight, self.penalty.halvings, self.current_epoch, self.epochs)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        x, z = batch
+        if self.penalty.kind is PenaltyKind.none:
+            loss = cost = transport_cost(x, self.gp.transport(z)).mean()
+        else:
+            s, trajectory = self.gp.forward_with_path(z)
+            cost = transport_cost(x, s).mean()
+            penalty = self._penalty(trajectory)
+            loss = cost + self.weight * penalty
+            self.log("train/penalty", penalty, on_step=False, on_epoch=True, batch_size=len(x))
+        self.log("train/cost", cost, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(x))
+        self.log("penalty/weight", self.weight, on_step=False, on_epoch=True, batch_size=len(x))
+        return loss
+
+    def _penalty(self, trajectory: Any) -> Tensor:
+        if self.penalty.kind is PenaltyKind.kinetic:
+            return kinetic_energy(trajectory.velocities[:-1], 1.0 / self.gp.n_steps)
+        return euler_penalty(
+            self.gp.penalty_field(),
+            trajectory.times[:-1],
+            self.gp.penalty_points(trajectory)[:-1],
+            probes=self.penalty.probes,
+            exact=self.penalty.exact,
+            reduction=self.penalty.time.value,
+        )
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        x, z = batch
+        with torch.no_grad():
+            cost = transport_cost(x, self.gp.transport(z)).mean()
+        self.log("val/cost", cost, prog_bar=True, batch_size=len(x))
+
+    def configure_optimizers(self) -> Any:
+        return adam(list(self.gp.velocity.parameters()), self.optimizer_config, self.steps)

@@ -1,0 +1,42 @@
+"""Schedules as pure functions of the step or the epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gpot.config.schema import OptimizerConfig, Schedule
+
+WARM_UP = 0.05  # share of a cycle in which the learning rate rises
+
+
+def penalty_weight(initial: float, halvings: int, epoch: int, epochs: int) -> float:
+    r"""lambda at an epoch: :math:`\lambda_0 / 2^{\lfloor e (K + 1) / E \rfloor}`, K halvings in E epochs (appendix C).
+
+    K + 1 plateaus of equal length; the last is :math:`\lambda_0 / 2^K`.
+
+    >>> [penalty_weight(8.0, 3, epoch, 4) for epoch in range(4)]
+    [8.0, 4.0, 2.0, 1.0]
+    """
+    return initial / 2 ** min(halvings, epoch * (halvings + 1) // epochs)
+
+
+def one_cycle(step: int, steps: int) -> float:
+    """Factor of the learning rate at a step: linear to 1 over the first 5 % of the steps, then half a cosine to 0."""
+    position = (step + 1) / max(1, steps)
+    if position <= WARM_UP:
+        return position / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (position - WARM_UP) / (1 - WARM_UP))))
+
+
+def adam(parameters: list[Tensor], config: OptimizerConfig, steps: int) -> dict[str, object]:
+    """Adam and its learning-rate schedule in the form that Lightning's `configure_optimizers` returns."""
+    optimizer = torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    factor: Callable[[int], float] = (
+        (lambda step: one_cycle(step, steps)) if config.schedule is Schedule.one_cycle else (lambda step: 1.0)
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,57 @@
+"""Training of the beta-TCVAE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from gpot.config.schema import OptimizerConfig, VaeConfig
+from gpot.training.schedule import adam
+from third_party.btcvae import BetaTCVAE, LossTerms, annealing, btcvae_loss
+
+
+class VAEModule(L.LightningModule):
+    """The objective of third_party/btcvae/loss.py.
+
+    Arguments: network: what learns. config: weights of the objective. optimizer: Adam's settings. dataset_size: N of the
+    minibatch estimators. steps: optimizer steps of the whole run.
+    """
+
+    def __init__(
+        self, network: BetaTCVAE, config: VaeConfig, optimizer: OptimizerConfig, dataset_size: int, steps: int
+    ) -> None:
+        super().__init__()
+        self.network, self.config, self.optimizer_config = network, config, optimizer
+        self.dataset_size, self.steps = dataset_size, steps
+
+    def _terms(self, x: Tensor, anneal: float) -> LossTerms:
+        logits, mean, log_variance, z = (tensor.float() for tensor in self.network(x))
+        return btcvae_loss(
+            logits, x, mean, log_variance, z,
+            dataset_size=self.dataset_size,
+            alpha=self.config.alpha, beta=self.config.beta, gamma=self.config.gamma,
+            anneal=anneal, estimator=self.config.estimator,
+        )  # fmt: skip
+
+    def training_step(self, batch: tuple[Tensor], _: int) -> Tensor:
+        terms = self._terms(batch[0], annealing(self.global_step + 1, self.config.annealing_steps))
+        self._log("train", terms)
+        return terms.total
+
+    def validation_step(self, batch: tuple[Tensor], _: int) -> None:
+        self._log("val", self._terms(batch[0], 1.0))
+
+    def _log(self, stage: str, terms: LossTerms) -> None:
+        values = {
+            f"{stage}/loss": terms.total,
+            f"{stage}/reconstruction": terms.reconstruction,
+            f"{stage}/mutual_information": terms.mutual_information,
+            f"{stage}/total_correlation": terms.total_correlation,
+            f"{stage}/dimension_wise_kl": terms.dimension_wise_kl,
+        }
+        self.log_dict(values, on_step=False, on_epoch=True)
+
+    def configure_optimizers(self) -> Any:
+        return adam(list(self.network.parameters()), self.optimizer_config, self.steps)

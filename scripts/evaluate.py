@@ -1,0 +1,19 @@
+"""Measure the frozen flow with the config's GP flow: disentanglement, cost, likelihood, energy, certificate.
+
+    python scripts/evaluate.py gp=ridge penalty=none upstream=make
+
+Writes outputs/artifacts/evaluate/<key>/metrics.json.
+"""
+
+from gpot.config import Config, entry
+from gpot.stages.common import open_store
+from gpot.stages.evaluate import evaluate_stage, gp_row
+
+
+@entry("evaluate")
+def main(config: Config) -> None:
+    print(evaluate_stage(config, open_store(config), gp_row(config)).folder)
+
+
+if __name__ == "__main__":
+    main()

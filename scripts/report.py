@@ -1,0 +1,20 @@
+"""Reproduce a table of the paper, from data to the written page; makes whatever is missing.
+
+    python scripts/report.py experiment=table1 budget=quick
+
+Writes outputs/report/table1.md, .tex, .csv and .json.
+"""
+
+from gpot.config import Config, entry
+from gpot.stages.common import open_store
+from gpot.stages.report import report_stage
+
+
+@entry("report")
+def main(config: Config) -> None:
+    for path in report_stage(config, open_store(config)):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Train the normalizing flow on the codes of the VAE (or find it in the store).
+
+    python scripts/train_flow.py flow=ffjord budget=paper device=gpu upstream=make
+
+Writes outputs/artifacts/flow/<key>/.
+"""
+
+from gpot.config import Config, entry
+from gpot.stages.common import open_store
+from gpot.stages.flow import flow_stage
+
+
+@entry("train_flow")
+def main(config: Config) -> None:
+    print(flow_stage(config, open_store(config)).folder)
+
+
+if __name__ == "__main__":
+    main()

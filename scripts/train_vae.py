@@ -1,0 +1,21 @@
+"""Train the VAE of a dataset and encode its images (or find both in the store).
+
+    python scripts/train_vae.py dataset=dsprites budget=paper device=gpu
+
+Writes outputs/artifacts/vae/<key>/ and outputs/artifacts/latents/<key>/.
+"""
+
+from gpot.config import Config, entry
+from gpot.stages.common import open_store
+from gpot.stages.vae import latents_stage, vae_stage
+
+
+@entry("train_vae")
+def main(config: Config) -> None:
+    store = open_store(config)
+    print(vae_stage(config, store).folder)
+    print(latents_stage(config, store).folder)
+
+
+if __name__ == "__main__":
+    main()

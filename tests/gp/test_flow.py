@@ -1,0 +1,332 @@
+"""The Gaussian-preserving flow: its law, its log-determinant, its inverse, the cube, and what its state carries."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from gpot.errors import BadConfig, BadInput, OutsideCube
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
+from gpot.maths.charts import Chart, to_cube
+from gpot.maths.euler import euler_penalty
+from gpot.maths.integrate import Method
+
+DTYPE = torch.float64
+EPS = torch.finfo(DTYPE).eps
+CHARTS = list(Chart)
+KINDS = ["mlp", "ridge"]
+
+
+def make_velocity(kind: str, dim: int = 3, scale: float = 0.7, seed: int = 0) -> Velocity:
+    """Random weights that move particles by about their own size."""
+    velocity = MLPVelocity(dim, (10, 10)) if kind == "mlp" else RidgeVelocity(dim, 12)
+    draws = torch.Generator().manual_seed(seed)
+    velocity = velocity.double()
+    with torch.no_grad():
+        for parameter in velocity.parameters():
+            parameter.copy_(scale * torch.randn(parameter.shape, dtype=DTYPE, generator=draws))
+    return velocity
+
+
+def make_flow(kind: str, chart: Chart, n_steps: int = 20, dim: int = 3, **options: object) -> GaussianPreservingFlow:
+    rotation = torch.linalg.qr(torch.randn(dim, dim, dtype=DTYPE, generator=torch.Generator().manual_seed(3))).Q
+    return GaussianPreservingFlow(make_velocity(kind, dim), chart, n_steps, rotation=rotation, **options)  # type: ignore[arg-type]
+
+
+class Linear(Velocity):
+    """dz/dt = A z: preserves the Gaussian if and only if A is antisymmetric. For the charts without a wall."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__(len(matrix))
+        self.matrix = torch.nn.Parameter(matrix)
+
+    def weighted_divergence(self, t: Tensor | float, y: Tensor, p: Tensor | None, r: Tensor) -> Tensor:
+        return y @ self.matrix.T
+
+
+every_flow = pytest.mark.parametrize(("kind", "chart"), [(kind, chart) for kind in KINDS for chart in CHARTS])
+
+
+# -- the law ------------------------------------------------------------------------------------------------------------
+
+
+def least_p_value(sample: Tensor) -> float:
+    """Of Kolmogorov-Smirnov tests against N(0, I): the coordinates, 10 projections, the squared radius; Bonferroni's."""
+    dim = sample.shape[1]
+    directions = torch.nn.functional.normalize(torch.randn(10, dim, dtype=DTYPE), dim=1)
+    lines = torch.cat((sample, sample @ directions.T), 1).T
+    p_values = [stats.kstest(line.numpy(), "norm").pvalue for line in lines]
+    p_values.append(stats.kstest((sample**2).sum(1).numpy(), "chi2", args=(dim,)).pvalue)
+    return min(p_values) * len(p_values)
+
+
+@every_flow
+@torch.no_grad()
+def test_pushed_samples_are_gaussian(kind: str, chart: Chart) -> None:
+    z = torch.randn(5000, 3, dtype=DTYPE)
+    s = make_flow(kind, chart).transport(z)
+    assert (s - z).norm(dim=1).mean() > 0.5  # it moves
+    assert least_p_value(s) > 0.01
+    deviation = torch.cov(s.T) - torch.eye(3, dtype=DTYPE)
+    assert deviation.abs().max() < 5.0 * math.sqrt(2.0 / len(z))
+
+
+@torch.no_grad()
+def test_the_two_sample_test_sees_a_map_that_changes_the_law() -> None:
+    z = torch.randn(5000, 3, dtype=DTYPE)
+    shear = torch.zeros(3, 3, dtype=DTYPE)
+    shear[0, 1] = 0.5
+    assert least_p_value(GaussianPreservingFlow(Linear(shear), Chart.direct, 10).transport(z)) < 1e-6
+
+
+@every_flow
+def test_log_det_error_falls_at_the_order_of_the_integrator(kind: str, chart: Chart) -> None:
+    z = torch.randn(30, 3, dtype=DTYPE)
+    gp = make_flow(kind, chart, 30)
+    coarse = gp.log_det_error(z).abs().mean().item()
+    gp.refine(60)
+    fine = gp.log_det_error(z).abs().mean().item()
+    assert fine > 1e3 * EPS
+    assert 3.6 < math.log2(coarse / fine) < 5.5  # 4; a field that is not quite resolved falls faster
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_log_det_error_of_the_midpoint_rule(chart: Chart) -> None:
+    z = torch.randn(30, 3, dtype=DTYPE)
+    gp = make_flow("ridge", chart, 40, method=Method.midpoint)
+    coarse = gp.log_det_error(z).abs().mean().item()
+    gp.refine(80)
+    assert 1.7 < math.log2(coarse / gp.log_det_error(z).abs().mean().item()) < 3.5
+
+
+@every_flow
+def test_log_det_error_is_slogdet_of_the_autograd_jacobian(kind: str, chart: Chart) -> None:
+    z = torch.randn(5, 3, dtype=DTYPE)
+    gp = make_flow(kind, chart, 6)
+    s, log_det = gp(z)
+    torch.testing.assert_close(log_det, 0.5 * ((s**2).sum(1) - (z**2).sum(1)))
+    jac = torch.stack([torch.autograd.functional.jacobian(lambda row: gp.transport(row[None])[0], row) for row in z])
+    exact = torch.linalg.slogdet(jac).logabsdet
+    torch.testing.assert_close(gp.log_det_error(z, chunk=2), (exact - log_det).detach(), rtol=1e-9, atol=1e-11)
+
+
+def test_log_det_error_sees_a_field_that_changes_the_law() -> None:
+    matrix = torch.diag(torch.tensor([0.5, -0.2], dtype=DTYPE))
+    z = torch.randn(10, 2, dtype=DTYPE)
+    gp = GaussianPreservingFlow(Linear(matrix), Chart.direct, 30)
+    s = z @ torch.matrix_exp(matrix).T
+    expected = 0.3 - 0.5 * ((s**2).sum(1) - (z**2).sum(1))
+    torch.testing.assert_close(gp.log_det_error(z), expected, rtol=0.0, atol=1e-7)
+
+
+def test_rigid_rotation_after_a_rotation() -> None:
+    skew = torch.tensor([[0.0, -2.0], [2.0, 0.0]], dtype=DTYPE)
+    first = torch.matrix_exp(0.4 * skew)
+    z = torch.randn(10, 2, dtype=DTYPE)
+    gp = GaussianPreservingFlow(Linear(skew), Chart.direct, 200, rotation=first)
+    s, log_det = gp(z)
+    torch.testing.assert_close(s, z @ torch.matrix_exp(1.4 * skew).T, rtol=0.0, atol=1e-8)
+    torch.testing.assert_close(log_det, torch.zeros_like(log_det), rtol=0.0, atol=1e-8)
+
+
+# -- charts and the cube ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_cube_and_gaussian_are_one_flow(kind: str) -> None:
+    z = torch.randn(50, 3, dtype=DTYPE).clamp(-3.0, 3.0)
+    gaps = []
+    for n_steps in (40, 80):
+        cube, gaussian = (make_flow(kind, chart, n_steps).transport(z) for chart in (Chart.cube, Chart.gaussian))
+        gaps.append((cube - gaussian).abs().max().item())
+    assert gaps[1] < 1e-3 and gaps[1] < gaps[0] / 10.0
+    assert (make_flow(kind, Chart.direct, 80).transport(z) - gaussian).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_unresolved_steps_raise_with_the_count_and_resolved_ones_stay() -> None:
+    z = 1.5 * torch.randn(200, 3, dtype=DTYPE)
+    gp = GaussianPreservingFlow(make_velocity("mlp", scale=1.0), Chart.cube, 4)
+    count = gp.escaped(z)
+    assert 0 < count < len(z)
+    for attempt in (gp, gp.transport, gp.flow_trajectory, gp.forward_with_path, gp.log_det_error):
+        with pytest.raises(OutsideCube, match=rf"200 particles .* 4 rk4 steps, and {count} did not.*gp\.n_steps=8.*gp\.chart=gaussian"):
+            attempt(z)
+    with pytest.raises(OutsideCube):
+        gp.inverse(z)
+    counting = GaussianPreservingFlow(gp.velocity, Chart.cube, 4, on_escape="count")
+    lost = (~counting.transport(z).isfinite().all(1)).sum()
+    assert 0 < lost <= counting.escaped(z) == count  # nothing is replaced; a particle may have come back
+    kept = counting.transport(z).isfinite().all(1)
+    assert (counting.transport(z)[kept] == counting.transport(z[kept])).all()
+
+    gp.refine(200)
+    assert gp.escaped(z) == 0
+    assert gp.flow_trajectory(z).points.abs().max() < 1.0 and gp(z)[0].isfinite().all()
+    for chart in (Chart.gaussian, Chart.direct):
+        no_wall = GaussianPreservingFlow(gp.velocity, chart, 4)
+        assert no_wall.escaped(z) == 0 and no_wall.transport(z).isfinite().all()
+
+
+@torch.no_grad()
+def test_a_particle_that_starts_on_the_wall_is_named() -> None:
+    z = torch.tensor([[0.0, 1.0], [9.0, 0.0]], dtype=DTYPE)  # erf(9 / sqrt 2) rounds to 1
+    gp = GaussianPreservingFlow(make_velocity("ridge", 2), Chart.cube, 50)
+    with pytest.raises(OutsideCube, match="1 did not, 1 of them at the start"):
+        gp(z)
+    assert GaussianPreservingFlow(gp.velocity, Chart.gaussian, 50)(z)[0].isfinite().all()
+
+
+@torch.no_grad()
+def test_escaped_counts_what_is_not_finite_without_a_wall() -> None:
+    gp = GaussianPreservingFlow(Linear(1e200 * torch.eye(2, dtype=DTYPE)), Chart.direct, 4)
+    assert gp.escaped(torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=DTYPE)) == 1
+
+
+# -- inverse ------------------------------------------------------------------------------------------------------------
+
+
+@every_flow
+@torch.no_grad()
+def test_inverse_is_of_the_order_of_the_integrator_and_corrections_make_it_exact(kind: str, chart: Chart) -> None:
+    z = torch.randn(40, 3, dtype=DTYPE).clamp(-2.5, 2.5)
+
+    def gap(n_steps: int, refine: int) -> float:
+        gp = make_flow(kind, chart, n_steps)
+        return (gp.inverse(gp.transport(z), refine) - z).abs().max().item()
+
+    assert gap(40, 0) < gap(20, 0) / 10.0
+    plain, one, several = gap(20, 0), gap(20, 1), gap(20, 6)
+    assert plain > 1e-8 and one < 0.2 * plain
+    assert several < 1e-3 * plain or several < 1e-10
+
+
+@torch.no_grad()
+def test_corrections_work_far_from_the_identity() -> None:
+    """A turn by 2 radians: y - (Phi(y) - target) would diverge."""
+    gp = GaussianPreservingFlow(Linear(torch.tensor([[0.0, -2.0], [2.0, 0.0]], dtype=DTYPE)), Chart.direct, 3)
+    z = torch.randn(10, 2, dtype=DTYPE)
+    assert (gp.inverse(gp.transport(z)) - z).abs().max() > 1e-3
+    torch.testing.assert_close(gp.inverse(gp.transport(z), refine=10), z, rtol=0.0, atol=1e3 * EPS)
+
+
+# -- the path -----------------------------------------------------------------------------------------------------------
+
+
+@every_flow
+def test_forward_with_path(kind: str, chart: Chart) -> None:
+    z = torch.randn(6, 3, dtype=DTYPE)
+    gp = make_flow(kind, chart, 5)
+    s, path = gp.forward_with_path(z)
+    torch.testing.assert_close(s, gp.transport(z), rtol=0.0, atol=0.0)
+    rotated = z @ gp.rotation.T
+    start = to_cube(rotated) if chart is Chart.cube else rotated
+    torch.testing.assert_close(path.points[0], start)
+    assert path.n_steps == 5 and path.points.shape == (6, 6, 3)
+    for t, point, velocity in zip(path.times, path.points, path.velocities, strict=True):
+        torch.testing.assert_close(velocity, gp.velocity(t, point, chart))
+
+
+@every_flow
+def test_cube_velocities_are_those_of_the_path_in_the_cube(kind: str, chart: Chart) -> None:
+    path = make_flow(kind, chart, 400).flow_trajectory(torch.randn(6, 3, dtype=DTYPE))
+    velocities = make_flow(kind, chart).cube_velocities(path)
+    points = path.points if chart is Chart.cube else to_cube(path.points)
+    central = (points[2:] - points[:-2]) / (2.0 * path.dt)
+    scale = ((velocities[2:] - 2.0 * velocities[1:-1] + velocities[:-2]) / path.dt**2).abs().max()
+    assert (central - velocities[1:-1]).abs().max() < 1.5 * scale * path.dt**2 / 6.0 + 1e-9
+    assert velocities.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_penalty_is_the_same_in_cube_and_gaussian(kind: str) -> None:
+    z = torch.randn(20, 3, dtype=DTYPE).clamp(-2.5, 2.5)
+    values = {}
+    for chart in CHARTS:
+        gp = make_flow(kind, chart, 100)
+        path = gp.flow_trajectory(z)
+        points = gp.penalty_points(path)
+        values[chart] = euler_penalty(
+            gp.penalty_field(), path.times[:-1:20], points[:-1:20], exact=True, generator=torch.Generator().manual_seed(1)
+        ).item()
+    assert values[Chart.cube] == pytest.approx(values[Chart.gaussian], rel=1e-3)
+    assert values[Chart.direct] != pytest.approx(values[Chart.gaussian], rel=1e-1)
+
+
+@every_flow
+def test_one_pass_trains_on_cost_and_penalty(kind: str, chart: Chart) -> None:
+    gp = make_flow(kind, chart, 10)
+    z = torch.randn(8, 3, dtype=DTYPE)
+    s, path = gp.forward_with_path(z)
+    loss = (s**2).sum() + euler_penalty(gp.penalty_field(), path.times[:-1], gp.penalty_points(path)[:-1])
+    loss.backward()
+    for name, parameter in gp.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert sum(float(parameter.grad.abs().sum()) for parameter in gp.parameters()) > 0.0  # type: ignore[union-attr]
+
+
+# -- state --------------------------------------------------------------------------------------------------------------
+
+
+@every_flow
+def test_state_dict_carries_the_whole_map(kind: str, chart: Chart) -> None:
+    gp = make_flow(kind, chart, 17)
+    state = gp.state_dict()
+    assert {"rotation", "steps"} <= set(state) and int(state["steps"]) == 17
+    other = GaussianPreservingFlow(make_velocity(kind, seed=8), chart, 5)
+    z = torch.randn(10, 3, dtype=DTYPE)
+    assert not torch.equal(other.transport(z), gp.transport(z))
+    other.load_state_dict(state)
+    assert other.n_steps == 17
+    assert torch.equal(other.transport(z), gp.transport(z))
+
+
+def test_a_state_dict_with_no_rotation_is_refused() -> None:
+    gp = make_flow("ridge", Chart.direct)
+    state = gp.state_dict()
+    state["rotation"] = 1.1 * state["rotation"]
+    with pytest.raises(BadInput, match="must be orthogonal"):
+        make_flow("ridge", Chart.direct).load_state_dict(state)
+
+
+def test_copies_and_pickles() -> None:
+    gp = make_flow("mlp", Chart.gaussian, 7)
+    gp.refine(9)
+    z = torch.randn(4, 3, dtype=DTYPE)
+    stored = io.BytesIO()
+    torch.save(gp, stored)
+    stored.seek(0)
+    for twin in (copy.deepcopy(gp), torch.load(stored, weights_only=False)):
+        assert twin.n_steps == 9 and torch.equal(twin.transport(z), gp.transport(z))
+        twin.refine(2)
+        assert gp.n_steps == int(gp.steps) == 9
+
+
+def test_default_rotation_follows_the_velocity_and_float32_works() -> None:
+    gp = GaussianPreservingFlow(make_velocity("mlp"), Chart.gaussian, 10)
+    assert gp.rotation.dtype == DTYPE and torch.equal(gp.rotation, torch.eye(3, dtype=DTYPE))
+    single = copy.deepcopy(gp).float()
+    z = torch.randn(10, 3)
+    s, log_det = single(z)
+    assert s.dtype == log_det.dtype == torch.float32 and single.steps.dtype == torch.int64
+    torch.testing.assert_close(s.double(), gp(z.double())[0], rtol=0.0, atol=1e-3)
+
+
+def test_bad_arguments_are_refused() -> None:
+    velocity = make_velocity("ridge")
+    with pytest.raises(BadConfig, match="at least one time step, and got 0"):
+        GaussianPreservingFlow(velocity, Chart.cube, 0)
+    with pytest.raises(BadConfig, match=r"\(3, 3\), and got \(2, 2\)"):
+        GaussianPreservingFlow(velocity, Chart.cube, 5, rotation=torch.eye(2))
+    with pytest.raises(BadInput, match="orthogonal"):
+        GaussianPreservingFlow(velocity, Chart.cube, 5, rotation=2.0 * torch.eye(3))
+    with pytest.raises(BadConfig, match="'clip'"):
+        GaussianPreservingFlow(velocity, Chart.cube, 5, on_escape="clip")  # type: ignore[arg-type]

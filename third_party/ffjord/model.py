@@ -1,0 +1,267 @@
+r"""FFJORD (Grathwohl et al., 2019): a chain of continuous normalizing flows (CNF) carries data x to a Gaussian z.
+
+Written from the paper. Names and shapes of the state dict are those of the released models, so that such a checkpoint
+loads.
+
+.. math::
+    \dot y = v(t, y), \qquad \frac{d}{dt} \log \left| \det \frac{\partial y}{\partial x} \right|
+    = \mathrm{tr} \frac{\partial v}{\partial y}, \qquad t \in [0, T], \; T = 1.
+
+At a fixed time each layer of v is affine in y (see `ConcatSquash`), so v is a plain network whose weights depend on t.
+It is evaluated as a sigmoid network, by tanh u = 2 sigmoid(2u) - 1: PyTorch's sigmoid takes a sixth of its tanh's time.
+With the slopes :math:`S_k = h_k (1 - h_k)` of the hidden units, diagonal, one matrix per sample, the transposed
+Jacobian is :math:`W_0 S_0 W_1 \cdots S_{L-1} W_L`. Both divergences are closed forms in these matrices: they call no
+automatic differentiation, and it differentiates them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torchdiffeq import odeint, odeint_adjoint
+
+SOLVERS = ("dopri5", "rk4")
+DIVERGENCES = ("exact", "hutchinson")
+
+State = tuple[Tensor, ...]
+Divergence = Callable[["Snapshot", list[Tensor]], Tensor]
+
+
+class Snapshot(NamedTuple):
+    """The velocity at one time: sigmoid between affine maps (row vectors: y W + b), and what its trace needs."""
+
+    weights: tuple[Tensor, ...]  # (in, out)
+    biases: tuple[Tensor, ...]  # (out,)
+    coupling: Tensor | None
+
+    def velocity(self, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """v (n, d) at y (n, d), and the slopes S_k (n, h_k) of the hidden units."""
+        slopes = []
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            y = torch.sigmoid(torch.addmm(bias, y, weight))
+            slopes.append(y - y * y)
+        # (d, n), then transposed: with few columns the product (n, d) and its gradient are several times slower
+        return torch.addmm(self.biases[-1][:, None], self.weights[-1].T, y.T).T, slopes
+
+    def tangent(self, slopes: list[Tensor], e: Tensor) -> Tensor:
+        """(dv/dy) e for e (n, d), or for many at once, (n, m, d): forward mode, by hand."""
+        for weight, slope in zip(self.weights[:-1], slopes, strict=True):
+            e = (e @ weight) * (slope if e.ndim == 2 else slope[:, None, :])
+        return e @ self.weights[-1]
+
+    def trace(self, slopes: list[Tensor]) -> Tensor:
+        r"""tr dv/dy, shape (n,), exact.
+
+        One and two hidden layers cost no more than a single tangent, whatever d, see `_coupling`:
+        :math:`S_0 \cdot C` and :math:`S_0^\top C\, S_1`. More layers: d tangents, which start behind the first.
+        """
+        if self.coupling is None:
+            behind = Snapshot(self.weights[1:], self.biases[1:], None)
+            columns = behind.tangent(slopes[1:], self.weights[0] * slopes[0][:, None, :])
+            return columns.diagonal(dim1=1, dim2=2).sum(1)
+        if len(slopes) == 1:
+            return slopes[0] @ self.coupling
+        return ((slopes[0] @ self.coupling) * slopes[1]).sum(1)
+
+
+def _coupling(weights: Sequence[Tensor]) -> Tensor | None:
+    r"""C with tr dv/dy bilinear in the slopes; weights (T, in, out) at T times.
+
+    One hidden layer: :math:`C_i = (W_1 W_0)_{ii}`, (T, h_0). Two: :math:`C = W_1 \circ (W_2 W_0)^\top`, (T, h_0, h_1).
+    """
+    if len(weights) == 2:
+        return (weights[0] * weights[1].mT).sum(1)
+    return weights[1] * (weights[2] @ weights[0]).mT if len(weights) == 3 else None
+
+
+class ConcatSquash(nn.Module):
+    r"""Layer :math:`(A y + a) \circ \sigma(g t + g_0) + h t`."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self._layer = nn.Linear(n_in, n_out)
+        self._hyper_bias = nn.Linear(1, n_out, bias=False)
+        self._hyper_gate = nn.Linear(1, n_out)
+
+    def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The affine maps that the layer is at times t (T,): weights (T, out, in), biases (T, out)."""
+        gate = torch.sigmoid(self._hyper_gate(t[:, None]))
+        return self._layer.weight * gate[:, :, None], self._layer.bias * gate + self._hyper_bias(t[:, None])
+
+
+class ODENet(nn.Module):
+    """The velocity: `ConcatSquash` layers dim -> hidden... -> dim, tanh between them."""
+
+    def __init__(self, dim: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(ConcatSquash(i, o) for i, o in pairwise((dim, *hidden, dim)))
+
+    def at(self, t: Tensor) -> list[Snapshot]:
+        """The network at each of the times t (T,)."""
+        weights, biases = [], []
+        for k, layer in enumerate(cast("list[ConcatSquash]", self.layers)):
+            weight, bias = layer.at(t)
+            if k > 0:  # its input tanh u is 2 h - 1
+                weight, bias = 2 * weight, bias - weight.sum(2)
+            if k < len(self.layers) - 1:  # its output u goes to h = sigmoid(2 u)
+                weight, bias = 2 * weight, 2 * bias
+            weights.append(weight.mT.contiguous())
+            biases.append(bias)
+        coupling = _coupling(weights)
+        per_time = zip(*(w.unbind() for w in weights), strict=True), zip(*(b.unbind() for b in biases), strict=True)
+        couplings = [None] * len(t) if coupling is None else coupling.unbind()
+        return [Snapshot(*parts) for parts in zip(*per_time, couplings, strict=True)]
+
+    def forward(self, t: Tensor | float, y: Tensor) -> Tensor:
+        return self.at(torch.as_tensor(t, dtype=y.dtype, device=y.device).reshape(1))[0].velocity(y)[0]
+
+
+class ODEFunction(nn.Module):
+    """The network and the released counter of its evaluations, here those of the last solve."""
+
+    _num_evals: Tensor
+
+    def __init__(self, dim: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.diffeq = ODENet(dim, hidden)
+        self.register_buffer("_num_evals", torch.tensor(0.0))
+
+
+class CNF(nn.Module):
+    """One continuous flow on [0, T], T = sqrt_end_time^2 a constant."""
+
+    sqrt_end_time: Tensor
+
+    def __init__(self, dim: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("sqrt_end_time", torch.tensor(1.0))
+        self.odefunc = ODEFunction(dim, hidden)
+
+
+class FFJORD(nn.Module):
+    r"""A chain of CNFs, f = CNF_{n_blocks-1} o ... o CNF_0, data to Gaussian.
+
+    Arguments: dim: d. hidden: widths of each velocity's hidden layers (at least one). n_blocks: CNFs in the chain.
+    solver: "dopri5" (adaptive, torchdiffeq, tolerances atol and rtol; gradients by the adjoint equation) or "rk4"
+    (classical Runge-Kutta, n_steps equal steps per CNF; gradients through the steps, so exact for the discrete map).
+    These four are plain attributes: a trained flow may be solved anew with others, as in `flow.n_steps = 64`.
+
+    "dopri5" chooses its steps for the batch as a whole: within the tolerance, z of one sample depends on the others.
+    With "rk4" it does not.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: Sequence[int] = (64, 64),
+        n_blocks: int = 3,
+        solver: str = "dopri5",
+        atol: float = 1e-5,
+        rtol: float = 1e-5,
+        n_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        if dim < 1 or n_blocks < 1 or len(hidden) == 0:
+            raise ValueError(f"need dim >= 1, n_blocks >= 1 and a hidden layer, got {dim}, {n_blocks}, {tuple(hidden)}")
+        self.dim, self.atol, self.rtol, self.n_steps, self.solver = dim, atol, rtol, n_steps, solver
+        self.chain = nn.ModuleList(CNF(dim, hidden) for _ in range(n_blocks))
+        self._check_solver()
+
+    def forward(
+        self,
+        x: Tensor,
+        divergence: str = "exact",
+        probes: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        r"""z = f(x), (n, d), and log|det df/dx|, (n,).
+
+        divergence: "exact", the trace, or "hutchinson", :math:`e^\top (\partial v / \partial y)\, e` with a Gaussian e
+        per sample and CNF, kept through the solve; its mean over e is the trace. probes: these e, (n_blocks, n, d);
+        without them they are drawn from `generator`.
+        """
+        if divergence not in DIVERGENCES:
+            raise ValueError(f"divergence is one of {', '.join(DIVERGENCES)}, got '{divergence}'")
+        if divergence == "hutchinson" and probes is None:
+            shape = (len(self.chain), *x.shape)
+            probes = torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)
+        z, log_det = x, x.new_zeros(len(x))
+        for k, cnf in enumerate(self._cnfs()):
+            rule = _trace if probes is None or divergence == "exact" else _estimate(probes[k])
+            z, log_det = self._solve(cnf, (z, log_det), rule)
+        return z, log_det
+
+    def transform(self, x: Tensor) -> Tensor:
+        """z = f(x), without its log-determinant."""
+        for cnf in self._cnfs():
+            (x,) = self._solve(cnf, (x,))
+        return x
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """x = f^-1(z): the chain in reverse, each CNF from T to 0; exact up to the solver's error."""
+        for cnf in reversed(self._cnfs()):
+            (z,) = self._solve(cnf, (z,), reverse=True)
+        return z
+
+    def _cnfs(self) -> list[CNF]:
+        return cast("list[CNF]", list(self.chain))
+
+    def _check_solver(self) -> None:
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver is one of {', '.join(SOLVERS)}, got '{self.solver}'")
+        if self.solver == "rk4" and (self.n_steps is None or self.n_steps < 1):
+            raise ValueError(f"solver 'rk4' needs n_steps >= 1 per CNF, got {self.n_steps}")
+
+    def _solve(self, cnf: CNF, state: State, divergence: Divergence | None = None, reverse: bool = False) -> State:
+        """Carries (y,) or, with a divergence, (y, log_det) through one CNF."""
+        self._check_solver()
+        evaluations = 0
+
+        def rate(net: Snapshot, y: Tensor) -> State:
+            nonlocal evaluations
+            evaluations += 1
+            velocity, slopes = net.velocity(y)
+            return (velocity,) if divergence is None else (velocity, divergence(net, slopes))
+
+        net, end = cnf.odefunc.diffeq, float(cnf.sqrt_end_time) ** 2
+        t0, t1 = (end, 0.0) if reverse else (0.0, end)
+        if self.solver == "rk4" and self.n_steps is not None:
+            state = _rk4(net, rate, state, t0, t1, self.n_steps)
+        else:
+            times = torch.tensor([t0, t1], dtype=state[0].dtype, device=state[0].device)
+            options = {"method": self.solver, "atol": self.atol, "rtol": self.rtol}
+            learning = state[0].requires_grad or any(p.requires_grad for p in net.parameters())
+            if torch.is_grad_enabled() and learning:
+                options["adjoint_params"] = tuple(net.parameters())
+                path = odeint_adjoint(lambda t, s: rate(net.at(t[None])[0], s[0]), state, times, **options)
+            else:
+                path = odeint(lambda t, s: rate(net.at(t[None])[0], s[0]), state, times, **options)
+            state = tuple(part[-1] for part in path)
+        cnf.odefunc._num_evals.fill_(evaluations)
+        return state
+
+
+def _trace(net: Snapshot, slopes: list[Tensor]) -> Tensor:
+    return net.trace(slopes)
+
+
+def _estimate(e: Tensor) -> Divergence:
+    return lambda net, slopes: (net.tangent(slopes, e) * e).sum(1)
+
+
+def _rk4(net: ODENet, rate: Callable[[Snapshot, Tensor], State], state: State, t0: float, t1: float, n: int) -> State:
+    """Classical Runge-Kutta, n equal steps."""
+    h, y = (t1 - t0) / n, state[0]
+    nets = net.at(t0 + h / 2 * torch.arange(2 * n + 1, dtype=y.dtype, device=y.device))
+    for start, middle, end in zip(nets[0:-1:2], nets[1::2], nets[2::2], strict=True):
+        y = state[0]
+        k1 = rate(start, y)
+        k2 = rate(middle, y + h / 2 * k1[0])
+        k3 = rate(middle, y + h / 2 * k2[0])
+        k4 = rate(end, y + h * k3[0])
+        state = tuple(s + h / 6 * (a + 2 * (b + c) + d) for s, a, b, c, d in zip(state, k1, k2, k3, k4, strict=True))
+    return state

@@ -13,8 +13,9 @@ from gpot.errors import BadConfig
 def dimensions_agree(config: Config) -> None:
     if config.dataset.dim != config.vae.latent_dim:
         raise BadConfig(
-            f"the flow of dataset '{config.dataset.name}' sees the VAE's codes, so dataset.dim must equal vae.latent_dim; "
-            f"got {config.dataset.dim} and {config.vae.latent_dim}. Set vae.latent_dim only: dataset.dim follows it."
+            f"the flow of dataset '{config.dataset.name}' sees the VAE's codes, so dataset.dim must equal "
+            f"vae.latent_dim; got {config.dataset.dim} and {config.vae.latent_dim}. Set vae.latent_dim only: "
+            "dataset.dim follows it."
         )
 
 
@@ -85,8 +86,8 @@ def penalty_consistent(config: Config) -> None:
         if (penalty.kind is PenaltyKind.none) != (penalty.weight == 0):
             raise BadConfig(
                 f"{name}.kind={penalty.kind.value} and {name}.weight={penalty.weight} contradict each other: "
-                "no penalty has weight 0, and any other a weight above 0. Choose penalty=none, euler_toy, euler_latent or "
-                "kinetic, and change the weight of that."
+                "no penalty has weight 0, and any other a weight above 0. Choose penalty=none, euler_toy, "
+                "euler_latent or kinetic, and change the weight of that."
             )
         if penalty.weight < 0 or penalty.halvings < 0 or penalty.probes < 1:
             raise BadConfig(
@@ -97,7 +98,9 @@ def penalty_consistent(config: Config) -> None:
 
 def device_present(config: Config) -> None:
     if config.device.accelerator == "gpu" and not torch.cuda.is_available():
-        raise BadConfig("device=gpu asks for a CUDA GPU, and torch finds none. Type device=cpu, or install a CUDA torch.")
+        raise BadConfig(
+            "device=gpu asks for a CUDA GPU, and torch finds none. Type device=cpu, or install a CUDA torch."
+        )
 
 
 RULES: tuple[Callable[[Config], None], ...] = (

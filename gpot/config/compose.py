@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import difflib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -12,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gpot.config.checks import check
 from gpot.config.schema import Config, register
+from gpot.errors import BadConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -19,8 +22,28 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 def to_config(tree: DictConfig) -> Config:
     """Typed object of a composed tree, after the rules of `checks`. Raises: BadConfig, or OmegaConf's own errors."""
     config = cast(Config, OmegaConf.to_object(tree))
+    refuse_added_keys(config)
     check(config)
     return config
+
+
+def refuse_added_keys(node: Any, path: str = "") -> None:
+    """Raises BadConfig for a key that no group has: Hydra lets `+penalty.wieght=1` through, and nothing would read it."""
+    if isinstance(node, dict):
+        for name, child in node.items():
+            refuse_added_keys(child, f"{path}{name}.")
+    elif dataclasses.is_dataclass(node):
+        keys = [f.name for f in dataclasses.fields(node)]
+        for name, child in vars(node).items():
+            if name not in keys:
+                raise BadConfig(f"an option must be one that gpot reads; found {path}{name}. {known_keys(name, keys)}")
+            refuse_added_keys(child, f"{path}{name}.")
+
+
+def known_keys(name: str, keys: Iterable[str]) -> str:
+    """The sentence that follows an unknown key: those that exist, and the nearest one."""
+    near = difflib.get_close_matches(name, list(keys), n=1)
+    return f"The keys of this group are: {', '.join(keys)}." + (f" Did you mean '{near[0]}'?" if near else "")
 
 
 def compose(root: str, overrides: Sequence[str] = ()) -> Config:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import re
 import sys
@@ -15,7 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import schema
-from gpot.config.compose import CONFIGS, to_config
+from gpot.config.compose import CONFIGS, known_keys, to_config
 from gpot.errors import GpotError
 
 
@@ -30,15 +29,14 @@ def explain(error: BaseException) -> str:
     found = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text)
     owner = getattr(schema, found.group(2), None) if found else None
     if found and dataclasses.is_dataclass(owner):
-        keys = [f.name for f in dataclasses.fields(owner)]
-        near = difflib.get_close_matches(found.group(1), keys, n=1)
-        text += f"\nThe keys of this group are: {', '.join(keys)}."
-        text += f" Did you mean '{near[0]}'?" if near else ""
+        text = re.sub(r"\nTo append to your config use .*", "", text)  # Hydra's advice; nothing would read the new key
+        text += "\n" + known_keys(found.group(1), [f.name for f in dataclasses.fields(owner)])
     return f"{type(error).__name__}: {text}"
 
 
 def entry(root: str) -> Callable[[Callable[[schema.Config], None]], Callable[[], None]]:
-    """Decorator: compose `configs/<root>.yaml` with the command line, check it, and hand the typed config to the function.
+    """Decorator: compose `configs/<root>.yaml` with the command line, check it, and hand the typed config to the
+    function.
 
     A user's mistake ends in one message and exit status 1, without a traceback.
     """
@@ -46,7 +44,7 @@ def entry(root: str) -> Callable[[Callable[[schema.Config], None]], Callable[[],
     def decorate(function: Callable[[schema.Config], None]) -> Callable[[], None]:
         def run() -> None:
             schema.register()
-            os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands errors through instead of printing its own form
+            os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands errors through, in place of its own printing
 
             @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=root)
             def hydra_main(tree: DictConfig) -> None:

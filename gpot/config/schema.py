@@ -1,6 +1,7 @@
 """One dataclass per config group: a misspelt key, a wrong type or a wrong choice fails before anything is built.
 
-The YAML files extend these (`defaults: [base_x, _self_]`), so a field without a default must be given by the group's file.
+The YAML files extend these (`defaults: [base_x, _self_]`), so a field without a default must be given by the group's
+file.
 """
 
 from __future__ import annotations

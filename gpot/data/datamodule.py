@@ -1,4 +1,5 @@
-"""Arrays in memory as Lightning data, in an order that a seed and the step number fix, so that a resumed run goes on as it was."""
+"""Arrays in memory as Lightning data, in an order that a seed and the step number fix, so that a resumed run goes on as
+it was."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ Batch = tuple[Tensor, ...]
 
 
 class ArrayDataset(Dataset[Batch]):
-    """Rows of tensors of equal length, fetched a batch at a time. transform: applied to the batch (unpacking, scaling)."""
+    """Rows of tensors of equal length, fetched a batch at a time. transform: applied to the batch (unpacking,
+    scaling)."""
 
     def __init__(self, tensors: Sequence[Tensor], transform: Callable[..., Batch] | None = None) -> None:
         self.tensors = tuple(tensors)
@@ -29,10 +31,12 @@ class ArrayDataset(Dataset[Batch]):
 
 
 class ShuffledBatches(Sampler[Tensor]):
-    """Batches of row numbers: pass k over the data is a permutation drawn with seed + k, incomplete last batches are left out.
+    """Batches of row numbers: pass k over the data is a permutation drawn with seed + k, incomplete last batches are
+    left out.
 
-    One iteration yields `n_batches` batches and starts where the `epoch` before ended: batch number epoch * n_batches of the
-    endless sequence. Batches therefore depend on the seed and the step alone, not on where training was interrupted.
+    One iteration yields `n_batches` batches and starts where the `epoch` before ended: batch number epoch * n_batches
+    of the endless sequence. Batches therefore depend on the seed and the step alone, not on where training was
+    interrupted.
     """
 
     def __init__(self, n_rows: int, batch_size: int, n_batches: int, seed: int) -> None:
@@ -63,8 +67,9 @@ def _unchanged(batch: Batch) -> Batch:
 class ArrayDataModule(L.LightningDataModule):
     """Training and validation arrays.
 
-    Arguments: train, validation: tuples of tensors of equal length. batch_size: rows of a training batch (all the rows, if
-    there are fewer). n_batches: training batches of one Lightning epoch. seed: of the order. transform: see ArrayDataset.
+    Arguments: train, validation: tuples of tensors of equal length. batch_size: rows of a training batch (all the rows,
+    if there are fewer). n_batches: training batches of one Lightning epoch. seed: of the order.
+    transform: see ArrayDataset.
     """
 
     def __init__(
@@ -86,7 +91,8 @@ class ArrayDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         if self.trainer is not None:
             self.sampler.set_epoch(self.trainer.current_epoch)
-        return DataLoader(self.train, batch_sampler=self.sampler, collate_fn=_unchanged)
+        return DataLoader(self.train, batch_sampler=self.sampler, collate_fn=_unchanged)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader(self.validation, batch_size=self.validation_batch_size, collate_fn=_unchanged)
+        batch_size = self.validation_batch_size
+        return DataLoader(self.validation, batch_size=batch_size, collate_fn=_unchanged)  # type: ignore[arg-type]

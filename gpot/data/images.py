@@ -30,7 +30,8 @@ def image_index(dataset: DatasetConfig) -> NDArray[np.int64]:
         return np.arange(dsprites.N_IMAGES)
     if not 0 < dataset.n_images <= dsprites.N_IMAGES:
         raise BadConfig(
-            f"dataset.n_images must lie in 1..{dsprites.N_IMAGES}, got {dataset.n_images}. Set it to null for all images."
+            f"dataset.n_images must lie in 1..{dsprites.N_IMAGES}, got {dataset.n_images}. "
+            "Set it to null for all images."
         )
     chosen = np.random.default_rng(_SUBSET_SEED).choice(dsprites.N_IMAGES, dataset.n_images, replace=False)
     return np.sort(chosen)

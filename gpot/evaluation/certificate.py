@@ -24,10 +24,10 @@ def assignment_gap(x: Tensor, z: Tensor) -> float:
     """
     x, z = (part.detach().to("cpu", torch.float64) for part in (x, z))
     costs = ((x[:, None, :] - z[None, :, :]) ** 2).sum(-1)
-    paired = costs.diagonal().sum().item()
+    paired = costs.diagonal()
     rows, columns = linear_sum_assignment(costs.numpy())
-    least = min(paired, costs[rows, columns].sum().item())
-    return 1.0 - least / paired if paired > 0.0 else 0.0
+    saved = (paired - costs[rows, columns]).sum().item()
+    return max(saved, 0.0) / paired.sum().item() if saved != 0.0 else 0.0
 
 
 def certificate(

@@ -26,13 +26,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import Lasso
 
 from gpot.errors import BadInput
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import Lasso
 
 FACTOR_NAMES = ("shape", "scale", "orientation", "posX", "posY")  # latent values, columns 1 to 5
 
@@ -185,6 +188,10 @@ def official_split(
 
 
 def _models(regressor: Regressor, alpha: float, seed: int, n_rows: int) -> Callable[[], Lasso | RandomForestRegressor]:
+    # imported where used: the configuration needs this module's enums, and scikit-learn takes a second or two to load
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import Lasso
+
     if regressor is Regressor.lasso:
         if not alpha > 0:
             raise BadInput(f"alpha, the Lasso's weight, must be positive; got {alpha}. The printed scores use 0.02.")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gpot.errors import BadConfig, BadInput
 from gpot.maths.charts import Chart, gaussian_factors
-from gpot.maths.divergence_free import ridge_field
+from gpot.maths.divergence_free import mlp_field, ridge_field
 
 
 class Velocity(nn.Module, ABC):

@@ -37,6 +37,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gpot.errors import BadInput
+from gpot.maths.written_gradients import ridge_sum, stream_field, tangent_field
+
 
 def antisymmetric_weights(weight: Tensor, bias: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     r"""Output weights of the blocks a^n turned into output weights of psi (eq. 14, summed over its blocks).
@@ -76,48 +79,31 @@ def first_bias(bias: Tensor, in_time: Tensor, t: Tensor | float) -> Tensor:
     return bias + t * in_time
 
 
-def stream_field(y: Tensor, p: Tensor | None, r: Tensor, *layers: Tensor) -> Tensor:
-    r"""The field w for d = 2, psi_12 = psi one function: :math:`w = (p_2 \partial_2 \psi - r_2 \psi,\; -p_1 \partial_1 \psi + r_1 \psi)`.
+def mlp_field(
+    y: Tensor, t: Tensor | float, p: Tensor | None, r: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
+) -> Tensor:
+    r"""The field w of the paper's construction (eq. 14 to 19), with the blocks a^n from one tanh network.
 
-    The gradient of psi is one reverse sweep through the sigmoid network, written out.
-
-    Arguments: y, p, r: shape (n, 2), p None for 1; layers: A_1 (H, 2), c_1 (H,) or (n, H), A_2, c_2, ..., then m (H,) and k (): psi = m . g + k.
-    Returns: shape (n, 2).
-    """
-    weights, biases = layers[:-2:2], layers[1:-2:2]
-    m, k = layers[-2:]
-    hidden = [y]
-    for weight, bias in zip(weights, biases, strict=True):
-        hidden.append(torch.sigmoid(torch.addmm(bias, hidden[-1], weight.t())))
-    psi = torch.mv(hidden[-1], m) + k
-    gradient = m
-    for weight, g in zip(reversed(weights), reversed(hidden), strict=False):
-        gradient = torch.mm(gradient * (g - g * g), weight)
-    if p is not None:
-        gradient = p * gradient
-    rotated = gradient - r * psi[:, None]
-    return torch.stack((rotated[:, 1], -rotated[:, 0]), dim=1)
-
-
-def tangent_field(y: Tensor, p: Tensor | None, r: Tensor, *layers: Tensor) -> Tensor:
-    r"""The field w for any d: tangents G_j = d_j g of the last hidden layer, then :math:`w_i = \sum_j p_j \Psi_{ij} \cdot G_j - r_j \psi_{ij}`.
-
-    Arguments: y, p, r: shape (n, d), p None for 1; layers: A_1 (H, d), c_1 (H,) or (n, H), A_2, c_2, ..., then Psi (d, d, H) and beta (d, d).
+    Arguments: y, p, r: shape (n, d), p None for 1; t: number, or shape () or (n,); weights, biases: the layers, input (y, t) with time last,
+    d B outputs `component * B + block`, 1 <= B <= d - 1; at least one hidden layer.
     Returns: shape (n, d).
-    Largest arrays: (d, n, H), two per hidden layer; psi itself is (d, n, d).
+    Departure: psi is assembled from the output weights, once, instead of from the outputs and their Jacobian, for each particle.
     """
-    weights, biases = layers[:-2:2], layers[1:-2:2]
-    from_hidden, offset = layers[-2].permute(1, 2, 0), layers[-1].t()  # [j, :, i] and [j, i]
-    g, tangents = y, None
-    for weight, bias in zip(weights, biases, strict=True):
-        tangents = weight.t()[:, None, :] if tangents is None else torch.matmul(tangents, weight.t())
-        g = torch.sigmoid(torch.addmm(bias, g, weight.t()))
-        tangents = tangents * (g - g * g)
-    derivative = torch.matmul(tangents, from_hidden)  # [j, :, i] = d_j psi_ij
-    psi = torch.matmul(g, from_hidden) + offset[:, None, :]
-    if p is not None:
-        derivative = p.t()[:, :, None] * derivative
-    return (derivative - r.t()[:, :, None] * psi).sum(0)
+    dim = y.shape[1]
+    if len(weights) < 2 or weights[0].shape[1] != dim + 1 or weights[-1].shape[0] % dim:
+        raise BadInput(
+            f"mlp_field needs layers from {dim + 1} inputs through at least one hidden layer to a multiple of {dim} outputs, found "
+            f"{[tuple(weight.shape) for weight in weights]}; give the weights of an MLPVelocity of dimension {dim}"
+        )
+    weights, biases = sigmoid_layers(weights, biases)
+    layers = [weights[0][:, :dim], first_bias(biases[0], weights[0][:, dim], t)]
+    for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
+        layers += [weight, bias]
+    p = torch.ones_like(r) if p is None else p
+    if dim == 2:
+        return stream_field(y, p, r, weights[-1][0] - weights[-1][1], biases[-1][0] - biases[-1][1], *layers)
+    big_psi, offset = antisymmetric_weights(weights[-1], biases[-1], dim)
+    return tangent_field(y, p, r, big_psi.permute(1, 2, 0), offset.t(), *layers)
 
 
 def ridge_field(
@@ -136,20 +122,15 @@ def ridge_field(
     .. math:: \sum_k \alpha_k (\beta_k \cdot Y_k) - \beta_k (\alpha_k \cdot Y_k),
         \qquad \beta_k \cdot Y_k = (1 - h_k^2)\; p \cdot (\beta_k * w_k) - h_k\; r \cdot \beta_k
 
-    Matrix products of n x d by d x K only: no (n, K, d) array, cost linear in d. With h = 2 g - 1, g = sigmoid(2 .), the last term is
-    (2 g - 1) r . beta; its constant part is the product of r with one d x d matrix.
+    Matrix products of n x d by d x K only: no (n, K, d) array, cost linear in d. With h = 2 g - 1 the last term is (2 g - 1) r . beta; its
+    constant part is the product of r with one d x d matrix.
 
-    Arguments: y, p, r: shape (n, d), p None for 1; t: number or shape () or (n,); w, alpha, beta: shape (K, d); o, b: shape (K,).
+    Arguments: y, p, r: shape (n, d), p None for 1; t: number, or shape () or (n,); w, alpha, beta: shape (K, d); o, b: shape (K,).
     Returns: shape (n, d).
     Departure: not in the paper.
     """
-    width = w.shape[0]
-    pairs = torch.cat((beta, alpha))
-    back = torch.cat((alpha, -beta))
-    g = torch.sigmoid(torch.addmm(first_bias(2.0 * b, 2.0 * o, t), y, (2.0 * w).t()))[:, None, :]
+    pairs, back = torch.cat((beta, alpha)), torch.cat((alpha, -beta))
     steep = 4.0 * pairs * torch.cat((w, w))  # 1 - h^2 = 4 (g - g^2)
-    slope = steep.sum(1) if p is None else torch.mm(p, steep.t())
-    slope = slope.view(-1, 2, width)
-    total = slope - torch.mm(r, (2.0 * pairs).t()).view(-1, 2, width)
-    along = g * (total - g * slope)
-    return torch.addmm(torch.mm(r, torch.mm(pairs.t(), back)), along.view(-1, 2 * width), back)
+    along = steep.sum(1)[None, :] if p is None else torch.mm(p, steep.t())
+    total = ridge_sum(y, r, along, 2.0 * w, first_bias(2.0 * b, 2.0 * o, t), 2.0 * pairs, back)
+    return torch.addmm(total, r, torch.mm(pairs.t(), back))

@@ -10,7 +10,7 @@ from gpot.errors import BadInput
 NULL = "–"  # an en dash: no number
 
 
-class Direction(str, Enum):
+class Direction(Enum):
     """Which way a metric is better; `neutral` where neither is (a likelihood that must not change, a setting)."""
 
     higher = "higher"
@@ -34,8 +34,8 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """Name, unit in brackets, and an arrow in the better direction: `NLL, exact [nats] ↓`."""
-        return self.name + (f" [{self.unit}]" if self.unit else "") + _ARROWS[self.direction]
+        """Name, unit, and an arrow in the better direction: `Log-det error, mean (nats) ↓`."""
+        return self.name + (f" ({self.unit})" if self.unit else "") + _ARROWS[self.direction]
 
     def text(self, value: float | None, stderr: float | None = None) -> str:
         """Our number, with its standard error where there is one; an en dash for None."""
@@ -60,8 +60,8 @@ def _format(value: float, spec: str) -> str:
 _HIGHER, _LOWER, _NEUTRAL = Direction.higher, Direction.lower, Direction.neutral
 
 METRICS: dict[str, Metric] = {
-    metric.key: metric
-    for metric in (
+    entry.key: entry
+    for entry in (
         Metric("disentanglement", "Disentanglement", _HIGHER, ".3f"),
         Metric("completeness", "Completeness", _HIGHER, ".3f"),
         Metric("informativeness", "Informativeness", _LOWER, ".3f"),
@@ -73,7 +73,7 @@ METRICS: dict[str, Metric] = {
         Metric("logdet_error_max", "Log-det error, max", _LOWER, ".1e", "nats"),
         Metric("energy", "Energy", _LOWER, ".3f"),
         Metric("roundtrip", "Round-trip error", _LOWER, ".1e"),
-        Metric("certificate", "Certificate", _LOWER, ".2%", "of the cost"),
+        Metric("certificate", "Certificate", _LOWER, ".2%"),
         Metric("escaped", "Escaped", _LOWER, "d", "particles"),
         Metric("n_parameters_flow", "Parameters, flow", _NEUTRAL, ",d", paper_spec=",d"),
         Metric("n_parameters_gp", "Parameters, GP", _NEUTRAL, ",d", paper_spec=",d"),

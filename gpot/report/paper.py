@@ -1,12 +1,13 @@
-r"""The numbers that the paper prints (hal-03782622 v4): Tables 1 to 4, Figures 3 and 4. They are written here and nowhere else.
+"""The numbers that the paper prints (hal-03782622 v4): Tables 1 to 4, Figures 3 and 4; written here and nowhere else.
 
 A number is kept as the text that is printed, so that its precision is known: 15.4K is 15,400 to the nearest hundred.
-`nll_analytic` is the paper's 'loss', since it takes the analytic log-determinant of the GP map. Table 1 prints scores with
-the shape factor included, although the text beside it says that shape is left out.
+`nll_analytic` is the paper's 'loss', since it takes the analytic log-determinant of the GP map. Table 1 prints scores
+with the shape factor included, although the text beside it says that shape is left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -73,6 +74,8 @@ class Printed:
         return Decimal(self.text.rstrip("K")) * (1000 if self.text.endswith("K") else 1)
 
 
+_Table = Mapping[str, Mapping[str, tuple[str, ...]]]  # dataset -> row -> texts
+
 _TABLE_1 = {
     "latent": ("0.58", "0.81", "0.55"),
     "flow": ("0.39", "0.26", "0.62"),
@@ -114,7 +117,7 @@ _NOTES = {("table4", "dsprites", "flow+gp", "epochs"): "about; stopped early bec
 
 _FIGURE_3 = {"cpflow": ("2.62", "2.86"), "flow": ("2.88", "2.85"), "flow+gp": ("2.60", "2.85")}  # cost and loss
 
-_FIGURE_4 = {  # cost and energy
+_FIGURE_4: Mapping[str, tuple[str, ...]] = {  # cost and energy
     "flow": ("1.35",),
     "flow+gp": ("1.05", "0.28"),
     "flow+gp+euler": ("1.04", "0.09"),
@@ -122,7 +125,7 @@ _FIGURE_4 = {  # cost and energy
 }
 
 
-def _read(item: str, metrics: tuple[str, ...], table: dict[str, dict[str, tuple[str, ...]]]) -> tuple[Printed, ...]:
+def _read(item: str, metrics: tuple[str, ...], table: _Table) -> tuple[Printed, ...]:
     return tuple(
         Printed(item, dataset, row, metric, text, _NOTES.get((item, dataset, row, metric), ""))
         for dataset, rows in table.items()
@@ -165,7 +168,7 @@ def paper_numbers(dataset: str, row: str, flow: str | None = None, protocol: str
     """Everything the paper prints about a row on a dataset: metric key -> number, the `paper` entry of a result's row.
 
     Arguments: row: a variant counts as its base row. flow: ours; where it is not the paper's flow on that dataset, rows
-    built on the flow have no counterpart and the answer is empty. protocol: of the scores; only `with_shape` was printed.
+    built on the flow have no counterpart and the answer is empty. protocol: of the scores; only with_shape is printed.
     """
     base = base_row(row)
     if base.startswith("flow") and flow is not None and flow != FLOW_OF.get(dataset):

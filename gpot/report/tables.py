@@ -2,11 +2,12 @@ r"""Tables from results: markdown, LaTeX, CSV and the terminal, the paper's numb
 
 A result (`payload`) is a dictionary that a JSON file can hold:
 
-- `item`: `table1`, `fig4`, ... ; `rows`: a list of dictionaries; everything else (`budget`, `seconds`, `seed`, `versions`,
-  ...) is provenance and is printed as a footer;
-- a row has `row` (a key of `names.ROWS`), metrics (keys of `names.METRICS`, a number or None), `<metric>_stderr`, `paper` (metric
-  -> printed number), `artifact`, and where they matter `protocol`, `dataset`, `flow`, `seed`. A row repeated for another
-  `protocol` has its own scores and the same other numbers; the paper's scores stand beside `with_shape` only.
+- `item`: `table1`, `fig4`, ... ; `rows`: a list of dictionaries; everything else (`budget`, `seconds`, `seed`,
+  `versions`, ...) is provenance and is printed as a footer;
+- a row has `row` (a key of `names.ROWS`), metrics (keys of `names.METRICS`, a number or None), `<metric>_stderr`,
+  `paper` (metric -> printed number), `artifact`, and where they matter `protocol`, `dataset`, `flow`, `seed`. A row
+  repeated for another `protocol` has its own scores and the same other numbers; the paper's scores stand beside
+  `with_shape` only.
 
 None is shown as an en dash (CSV: an empty cell). Rendering is pure; :func:`write_all` alone writes files.
 """
@@ -29,6 +30,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from gpot.errors import BadInput
 from gpot.report import names
@@ -37,6 +39,15 @@ from gpot.report.paper import FLOW_OF, ITEMS
 Row = Mapping[str, Any]
 
 _log = logging.getLogger(__name__)
+
+_SCORE_TITLE, _TRANSPORT_TITLE, _SETTING_TITLE = "Scores", "Transport and fidelity", "Settings"
+_NOTES = {
+    _SCORE_TITLE: "Factors 'with shape' are those of the printed numbers; 'continuous only' leaves shape out, as the "
+    "paper's text says. An informativeness is an error.",
+    _TRANSPORT_TITLE: "The paper's loss stands beside the analytic NLL. Certificate: one minus the cost of the best "
+    "assignment over the cost, 0 for a Monge map.",
+    _SETTING_TITLE: "Of the GP flow, unless a heading says otherwise.",
+}
 
 
 @dataclass(frozen=True)
@@ -48,17 +59,27 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     n_labels: int  # leading columns of words, not numbers
 
+    @property
+    def note(self) -> str:
+        """What a reader has to know about the columns."""
+        return _NOTES[self.title]
+
+    @property
+    def heads(self) -> list[str]:
+        """One heading per column: a group's own heading stands above its first column."""
+        return [sub if k else heading for heading, subs in self.groups for k, sub in enumerate(subs)]
+
 
 def grids(payload: Row) -> list[Grid]:
-    """The tables of a result: scores (one row per protocol), transport and fidelity, settings; those that have any entry."""
+    """The tables of a result: scores (a row per protocol), transport and fidelity, settings; those with entries."""
     rows = _checked(payload)
     found = []
     scored = [row for row in rows if any(row.get(key) is not None for key in names.SCORES)]
     if scored:
         order = list(names.PROTOCOLS)
         scored.sort(key=lambda row: order.index(row["protocol"]))  # stable: the order of rows stays
-        found.append(_grid("Scores", payload, scored, names.SCORES, labels=("protocol",)))
-    for title, keys in (("Transport and fidelity", names.TRANSPORT), ("Settings", names.SETTINGS)):
+        found.append(_grid(_SCORE_TITLE, payload, scored, names.SCORES, labels=("protocol",)))
+    for title, keys in ((_TRANSPORT_TITLE, names.TRANSPORT), (_SETTING_TITLE, names.SETTINGS)):
         if any(key in row for row in rows for key in keys):
             found.append(_grid(title, payload, _merged(rows, keys), keys))
     return found
@@ -81,13 +102,12 @@ def markdown(payload: Row) -> str:
     """GitHub-flavoured markdown."""
     lines = [f"# {title(payload)}", ""]
     for grid in grids(payload):
-        heads = [sub if k else heading for heading, subs in grid.groups for k, sub in enumerate(subs)]
-        rule = [":--" if k < grid.n_labels else "--:" for k in range(len(heads))]
+        rule = [":--" if k < grid.n_labels else "--:" for k in range(len(grid.heads))]
         lines += [f"## {grid.title}", ""]
         lines += [
-            "| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in (heads, rule, *grid.rows)
+            "| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in (grid.heads, rule, *grid.rows)
         ]
-        lines.append("")
+        lines += ["", grid.note, ""]
     return "\n".join(lines + [f"- {line}" for line in provenance(payload)]) + "\n"
 
 
@@ -107,7 +127,7 @@ def latex(payload: Row) -> str:
         parts += [
             r"\begin{table}[ht]",
             r"\centering",
-            rf"\caption{{{_tex(title(payload))}. {_tex(grid.title)}.}}",
+            rf"\caption{{{_tex(title(payload))}. {_tex(grid.title)}. {_tex(grid.note)}}}",
             r"\resizebox{\textwidth}{!}{%",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
@@ -123,8 +143,8 @@ def latex(payload: Row) -> str:
 def csv_text(payload: Row) -> str:
     """One line per row, unrounded: the row's own entries, then `paper_<metric>` and `difference_<metric>`."""
     rows = _checked(payload)
-    printed = [key for key in names.METRICS if any(_paper(row, key) is not None for row in rows)]
     present = {key for row in rows for key in row} - {"row", "paper"}
+    printed = [key for key in names.METRICS if key in present and any(_paper(row, key) is not None for row in rows)]
     metrics = [k for key in names.METRICS for k in (key, f"{key}_stderr") if k in present]
     labels = [key for key in ("dataset", "flow", "seed", "protocol") if key in present]
     others = sorted(present - set(metrics) - set(labels))
@@ -138,7 +158,7 @@ def csv_text(payload: Row) -> str:
         for key in printed:
             ours, paper = row.get(key), _paper(row, key)
             record[f"paper_{key}"] = paper
-            record[f"difference_{key}"] = None if ours is None or paper is None else ours - paper
+            record[f"difference_{key}"] = None if ours is None or paper is None else round(ours - paper, 12)
         records.append(record)
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(records[0]) if records else ["row", "name"], lineterminator="\n")
@@ -148,16 +168,20 @@ def csv_text(payload: Row) -> str:
 
 
 def terminal(payload: Row) -> Group:
-    """What `rich` prints: the tables, then the provenance."""
+    """What `rich` prints: the tables, then the provenance. A table of many numbers is turned: a column per model."""
     tables = []
     for grid in grids(payload):
-        table = Table(title=f"{title(payload)}\n{grid.title}", title_justify="left")
-        for k, head in enumerate(sub if i else heading for heading, subs in grid.groups for i, sub in enumerate(subs)):
-            table.add_column(head, justify="left" if k < grid.n_labels else "right")
-        for row in grid.rows:
-            table.add_row(*row)
+        columns, rows = grid.heads, [list(row) for row in grid.rows]
+        if grid.n_labels == 1 and len(columns) > 1 + len(rows):
+            turned = [list(entries) for entries in zip(columns, *rows, strict=True)]
+            columns, rows = turned[0], turned[1:]
+        table = Table(title=Text(f"{title(payload)}\n{grid.title}"), title_justify="left", caption=Text(grid.note))
+        for k, head in enumerate(columns):
+            table.add_column(Text(head), justify="left" if k < grid.n_labels else "right")
+        for row in rows:
+            table.add_row(*map(Text, row))
         tables.append(table)
-    return Group(*tables, *provenance(payload))
+    return Group(*tables, *map(Text, provenance(payload)))
 
 
 def _grid(name: str, payload: Row, rows: Sequence[Row], keys: Iterable[str], labels: tuple[str, ...] = ()) -> Grid:
@@ -169,7 +193,7 @@ def _grid(name: str, payload: Row, rows: Sequence[Row], keys: Iterable[str], lab
     for key in keys:
         metric = names.METRICS[key]
         compared = any(_paper(row, key) is not None for row in rows)
-        groups.append((metric.heading, ("ours", "paper", "difference") if compared else ("",)))
+        groups.append((metric.heading, ("ours", "paper", "diff.") if compared else ("",)))
         for cell, row in zip(cells, rows, strict=True):
             ours, paper = row.get(key), _paper(row, key)
             cell.append(metric.text(ours, row.get(f"{key}_stderr")))
@@ -220,7 +244,7 @@ def write_all(folder: str | Path, item: str, payload: Row) -> dict[str, Path]:
 
 
 def plain(value: Any, lost: list[str] | None = None, where: str = "") -> Any:
-    """Only what JSON holds: arrays become lists, enums their value, paths text; a number that is not finite becomes None.
+    """Only what JSON holds: arrays become lists, enums their value, paths text, numbers that are not finite None.
 
     Arguments: lost: receives where each such number stood, as `rows.2.cost`.
     """
@@ -258,7 +282,7 @@ def _replace(path: Path, text: str) -> Path:
 
 
 def _checked(payload: Row) -> list[dict[str, Any]]:
-    rows = plain(payload.get("rows"))
+    rows: Any = plain(payload.get("rows"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "row" in row for row in rows):
         raise BadInput(
             f"A result needs 'rows', a list of dictionaries that each have 'row', one of {', '.join(names.ROWS)}; "
@@ -284,7 +308,7 @@ def _paper(row: Row, key: str) -> float | None:
 
 def _name(payload: Row, row: Row) -> str:
     item = ITEMS.get(str(payload.get("item")))
-    dataset = row.get("dataset") or payload.get("dataset") or (item.datasets[0] if item else None)
+    dataset = row.get("dataset") or payload.get("dataset") or (item.datasets[0] if item else "")
     return names.row_name(row["row"], row.get("flow") or payload.get("flow") or FLOW_OF.get(dataset))
 
 

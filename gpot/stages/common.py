@@ -22,7 +22,8 @@ Build = Callable[[Path], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a result depends on, so all that its key is made of. version: raised when a stage's code changes results."""
+    """All that a result depends on, so all that its key is made of. version: raised when a stage's code changes
+    results."""
 
     stage: str
     version: int
@@ -56,11 +57,13 @@ def open_store(config: Config) -> Store:
     return Store(Path(config.paths.artifacts), None if config.pretrained is None else Path(config.pretrained))
 
 
-def obtain(recipe: Recipe, config: Config, store: Store, build: Build, *, needed_by: str | None, command: str) -> Artifact:
+def obtain(
+    recipe: Recipe, config: Config, store: Store, build: Build, *, needed_by: str | None, command: str
+) -> Artifact:
     """The artefact of a recipe: found, or made.
 
-    needed_by: the stage that needs it as an input; then `upstream=require` turns a missing one into ArtifactMissing, which
-    names `command`. None: this stage itself was asked for.
+    needed_by: the stage that needs it as an input; then `upstream=require` turns a missing one into ArtifactMissing,
+    which names `command`. None: this stage itself was asked for.
     """
     found = store.find(recipe.stage, recipe.key)
     if found is not None:

@@ -80,8 +80,9 @@ class Chain:
 def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None = None) -> Artifact:
     """Metrics of one row, in the manifest and in `metrics.json`.
 
-    cost, certificate, round trip and energy are of held-out prior samples pulled back by the flow (the law that the GP flow is
-    trained on); `cost_data` and the likelihoods of held-out data; disentanglement of the split of the printed table.
+    cost, certificate, round trip and energy are of held-out prior samples pulled back by the flow (the law that the GP
+    flow is trained on); `cost_data` and the likelihoods of held-out data; disentanglement of the split of the printed
+    table.
     """
     latents = latents_stage(config, store, "evaluate")
     inputs = {"latents": latents.key}
@@ -165,6 +166,7 @@ def _transport(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any
     few = slice(0, evaluate.n_exact)
     back = chain.inverse(s[few].to(device)).cpu()
     metrics: dict[str, Any] = {
+        "n_parameters_flow": sum(p.numel() for p in flow.parameters()),
         "escaped": int((~inside).sum()),
         "cost": cost.mean, "cost_stderr": cost.stderr,
         "certificate": gap.mean, "certificate_stderr": gap.stderr,
@@ -173,7 +175,8 @@ def _transport(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any
     }  # fmt: skip
     data = torch.from_numpy(latents.array("mean.npy"))
     data = data[split(len(data))[1][: evaluate.n_data]]
-    parts = [flow.forward(chunk.to(device)) for chunk in track(data.split(_CHUNK), -(-len(data) // _CHUNK), "likelihood")]
+    chunks = data.split(_CHUNK)
+    parts = [flow.forward(chunk.to(device)) for chunk in track(chunks, len(chunks), "likelihood of held-out data")]
     z, log_det = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     if gp is None:
         likelihood = nll(z, log_det)
@@ -191,8 +194,9 @@ def _transport(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any
         "nll_exact": nll_exact(gp, z[ok], log_det[ok]).mean,
         "logdet_error_mean": error.mean, "logdet_error_max": error.max,
         "energy": energy.mean, "energy_stderr": energy.stderr,
-        "n_steps": gp.n_steps,
     }  # fmt: skip
+    if any(p.any() for p in gp.velocity.parameters()):  # more than the rotation alone
+        metrics |= {"n_steps": gp.n_steps, "n_parameters_gp": sum(p.numel() for p in gp.velocity.parameters())}
     return metrics | _named_cost("cost_data", data[ok.cpu()], s_data[ok].cpu())
 
 

@@ -145,7 +145,7 @@ def pairs_stage(config: Config, store: Store, needed_by: str | None = None) -> A
             points = torch.from_numpy(latents.array("mean.npy"))
             rows = split(len(points))
             x_train, x_validation = points[rows[0][: gp.n_train]], points[rows[1][: gp.n_validation]]
-            parts = (x_train, x_validation, *(_push(frozen, part) for part in (x_train, x_validation)))
+            parts = (x_train, x_validation, _push(frozen, x_train), _push(frozen, x_validation))
         names = ("x_train", "x_validation", "z_train", "z_validation")
         save_file({k: v.contiguous() for k, v in zip(names, parts, strict=True)}, folder / "pairs.safetensors")
         return {"cost": (parts[0] - parts[2]).square().sum(1).mean().item()}
@@ -156,4 +156,4 @@ def pairs_stage(config: Config, store: Store, needed_by: str | None = None) -> A
 def _push(flow: FrozenFlow, x: Tensor) -> Tensor:
     device = next(flow.parameters()).device
     chunks = x.split(_CHUNK)
-    return torch.cat([flow.transform(c.to(device)).cpu() for c in track(chunks, len(chunks), "mapping data through the flow")])
+    return torch.cat([flow.transform(c.to(device)).cpu() for c in track(chunks, len(chunks), "mapping data to z")])

@@ -61,7 +61,8 @@ def gp_recipe(config: Config, pairs: Artifact) -> Recipe:
 
 
 def gp_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
-    """The GP flow (`weights.safetensors`: velocity, rotation, number of steps); the best validation that kept the law."""
+    """The GP flow (`weights.safetensors`: velocity, rotation, number of steps); the best validation that kept the
+    law."""
     pairs = pairs_stage(config, store, needed_by)
 
     def build(folder: Path) -> Mapping[str, Any]:

@@ -1,4 +1,5 @@
-"""Stage `vae`: the frozen autoencoder, trained here or taken from a file of weights. Stage `latents`: its codes of all images."""
+"""Stage `vae`: the frozen autoencoder, trained here or taken from a file of weights. Stage `latents`: its codes of all
+images."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from gpot.config.schema import Config
 from gpot.data.datamodule import ArrayDataModule
 from gpot.data.images import data_hash, image_index, packed_images, unpack_batch
-from gpot.flows.weights import load_released
+from gpot.flows.weights import check_file, load_released
 from gpot.progress import track
 from gpot.stages.common import Recipe, device_of, obtain, plain, without
 from gpot.store import Artifact, Store, file_sha256
@@ -34,8 +35,8 @@ def network(config: Config) -> BetaTCVAE:
 def vae_recipe(config: Config) -> Recipe:
     shape = {"image_size": config.dataset.image_size, "channels": config.dataset.channels}
     if config.vae.weights is not None:
-        frozen = {"name": config.vae.name, "latent_dim": config.vae.latent_dim, "sha256": weights_hash(config.vae.weights)}
-        return Recipe("vae", 1, {"vae": frozen | shape}, {})
+        frozen = {"name": config.vae.name, "latent_dim": config.vae.latent_dim} | shape
+        return Recipe("vae", 1, {"vae": frozen | {"sha256": weights_hash(config.vae.weights)}}, {})
     settings = {
         "dataset": {"name": config.dataset.name, "n_images": config.dataset.n_images} | shape,
         "vae": without(config.vae, "weights"),
@@ -47,8 +48,6 @@ def vae_recipe(config: Config) -> Recipe:
 
 def weights_hash(path: str) -> str:
     """sha256 of a user's file of weights. Raises: DataMissing if there is none."""
-    from gpot.flows.weights import check_file
-
     return file_sha256(check_file(path))
 
 
@@ -100,7 +99,8 @@ def latents_recipe(config: Config, vae: Artifact) -> Recipe:
 
 
 def latents_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
-    """Posterior of every image: `mean.npy`, `log_variance.npy` (n, latent_dim) float32, `index.npy` (n,) rows of the archive."""
+    """Posterior of every image: `mean.npy`, `log_variance.npy` (n, latent_dim) float32, `index.npy` (n,) rows of the
+    archive."""
     vae = vae_stage(config, store, needed_by="latents" if needed_by is None else needed_by)
 
     def build(folder: Path) -> Mapping[str, Any]:

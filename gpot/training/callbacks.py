@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpot.errors import FidelityLost, OutsideCube, TrainingDiverged
+from gpot.errors import FidelityLost, GpotError, TrainingDiverged
 from gpot.evaluation.likelihood import logdet_error
 from gpot.gp.flow import GaussianPreservingFlow
 
@@ -34,11 +35,40 @@ class StopWhenNotFinite(Callback):
             )
 
 
+class EpochSeed(Callback):
+    """Seed torch from the run's seed and the epoch when an epoch begins: what is drawn in it does not depend on where
+    the run was interrupted."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        # torch reads 32 bits of a seed on the CPU, so the pair is hashed and not packed into 64
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, trainer.current_epoch]).generate_state(1)[0]))
+
+
+class LastCheckpoint(Checkpoint):
+    """Write the state of the training to `file` after each epoch; a kill meanwhile leaves that of the epoch before.
+
+    Departure: Lightning's ModelCheckpoint moves the file here from the system's temporary folder, which is a copy, and
+    not atomic, where that is another file system.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        partial = self.file.with_suffix(".partial")
+        trainer.save_checkpoint(partial, weights_only=False)
+        if trainer.is_global_zero:
+            partial.replace(self.file)
+
+
 class KeepBest(Callback):
     """Keep the weights of the validation with the lowest value of a metric, in one safetensors file.
 
-    Arguments: monitor: metric, lower is better. network: what is kept. file: where. A validation that `eligible` refuses is
-    never kept.
+    Arguments: monitor: metric, lower is better. network: what is kept. file: where. A validation that `eligible`
+    refuses is never kept.
     """
 
     def __init__(self, monitor: str, network: torch.nn.Module, file: Path) -> None:
@@ -59,8 +89,16 @@ class KeepBest(Callback):
             save_file({k: v.detach().contiguous().cpu() for k, v in self.network.state_dict().items()}, partial)
             partial.replace(self.file)
 
+    def nothing_kept(self) -> GpotError:
+        return TrainingDiverged(
+            f"the result is the best validation by {self.monitor}, and there was none with a finite value. Train for more "
+            "epochs, or lower the learning rate (optimizer.*.lr)."
+        )
+
     def restore(self) -> None:
-        """Load the kept weights back into the network."""
+        """Load the kept weights back into the network. Raises: TrainingDiverged or FidelityLost if there are none."""
+        if self.best_epoch < 0:
+            raise self.nothing_kept()
         self.network.load_state_dict(load_file(self.file))
 
     def state_dict(self) -> dict[str, Any]:
@@ -71,12 +109,12 @@ class KeepBest(Callback):
 
 
 class FidelityGuard(KeepBest):
-    """KeepBest for a GP flow, under the law: the log-determinant error of the discretized map stays within its tolerance.
+    """KeepBest for a GP flow, under the law: the log-determinant error of the discretized map stays within tolerance.
 
-    The objective pays for breaking the law: an optimizer that is let free finds the integrator's error and goes below the
-    floor of the cost. At each validation the exact error is measured on held-out points (`val/logdet_error_mean`, `_max`,
-    nats). Above the tolerance the time grid is refined by half as many steps again; a validation above the tolerance is never
-    kept; when the finest grid is above it too, training stops with FidelityLost.
+    The objective pays for breaking the law: an optimizer that is let free finds the integrator's error and goes below
+    the floor of the cost. At each validation the exact error is measured on held-out points (`val/logdet_error_mean`,
+    `_max`, nats). Above the tolerance the time grid is refined by half as many steps again; a validation above the
+    tolerance is never kept; when the finest grid is above it too, training stops with FidelityLost.
 
     Arguments: gp: the flow. z: (n, d) held-out points of the Gaussian side. tolerance: mean absolute error, nats.
     max_steps: finest grid. file: where the best weights go.
@@ -106,9 +144,9 @@ class FidelityGuard(KeepBest):
         )
         if self.gp.n_steps >= self.max_steps:
             raise FidelityLost(
-                f"the discretized GP flow must preserve the Gaussian; {found}, and gp.max_steps={self.max_steps} forbids a "
-                "finer grid. Raise gp.max_steps, take gp.chart=gaussian, lower optimizer.gp.lr, or accept less with "
-                "gp.logdet_tolerance."
+                f"the discretized GP flow must preserve the Gaussian; {found}, and gp.max_steps={self.max_steps} "
+                "forbids a finer grid. Raise gp.max_steps, take gp.chart=gaussian, lower optimizer.gp.lr, or accept "
+                "less with gp.logdet_tolerance."
             )
         self.gp.refine(min(self.max_steps, self.gp.n_steps + max(1, self.gp.n_steps // 2)))
         self.refinements += 1
@@ -116,6 +154,13 @@ class FidelityGuard(KeepBest):
 
     def eligible(self, trainer: L.Trainer) -> bool:
         return self.within
+
+    def nothing_kept(self) -> GpotError:
+        return FidelityLost(
+            f"the result is a validation that preserves the Gaussian to {self.tolerance:.1e} nats, and none did; the "
+            f"grid was refined {self.refinements} times. Set gp.n_steps={self.gp.n_steps}, train for more epochs "
+            "(gp.epochs), or accept less with gp.logdet_tolerance."
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"refinements": self.refinements}

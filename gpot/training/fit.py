@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import signal
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, TQDMProgressBar
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from gpot.config.schema import Config, LoggerKind, OptimizerConfig, Precision
-from gpot.training.callbacks import StopWhenNotFinite
+from gpot.data.datamodule import ArrayDataModule
+from gpot.training.callbacks import EpochSeed, LastCheckpoint, StopWhenNotFinite
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +37,13 @@ def make_logger(config: Config, name: str) -> Logger | bool:
     if kind is LoggerKind.tensorboard:
         return TensorBoardLogger(folder, name=name)
     # W&B puts its `wandb` folder below save_dir
-    return WandbLogger(
-        name=name, save_dir=str(Path(folder).parent), project=config.logger.project, offline=config.logger.mode != "online"
-    )
+    offline = config.logger.mode != "online"
+    return WandbLogger(name=name, save_dir=str(Path(folder).parent), project=config.logger.project, offline=offline)
 
 
 def fit(
     module: L.LightningModule,
-    data: L.LightningDataModule,
+    data: ArrayDataModule,
     config: Config,
     *,
     epochs: int,
@@ -50,23 +55,23 @@ def fit(
 ) -> L.Trainer:
     """Train to the last epoch, from `work/last.ckpt` if that is there.
 
-    Arguments: module, data: what learns from what. config: device and logger are taken from it. epochs: Lightning epochs.
-    work: folder of the checkpoints. name: of the run, for the progress bar and the logger. optimizer: its gradient clip is
-    used here. callbacks: further ones. precision: of the network's products. Returns: the trainer, at its end.
+    Arguments: module, data: what learns from what. config: device and logger are taken from it. epochs: Lightning
+    epochs. work: folder of the checkpoints. name: of the run, for the progress bar and the logger. optimizer: its
+    gradient clip is used here. callbacks: further ones. precision: of the network's products. Returns: the trainer, at
+    its end.
     """
     console = Console(stderr=True)
-    checkpoint = ModelCheckpoint(
-        dirpath=work, filename="last", every_n_epochs=1, save_top_k=1, enable_version_counter=False
-    )
     bar = RichProgressBar(leave=False) if console.is_terminal else TQDMProgressBar(refresh_rate=0)
     last = work / "last.ckpt"
+    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), bar]
     if last.is_file():
         log.info("%s: resuming from its last checkpoint", name)
+    elif config.device.accelerator == "cpu":
+        _announce(module, data, config, epochs * len(data.sampler), name)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # data is in memory already, so Lightning's advice on workers does not apply
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
         trainer = L.Trainer(
@@ -76,14 +81,17 @@ def fit(
             precision=_PRECISION[precision],
             gradient_clip_val=optimizer.gradient_clip,
             logger=make_logger(config, name),
-            callbacks=[*callbacks, StopWhenNotFinite(), checkpoint, bar, EpochLines(name)],
+            callbacks=[*callbacks, *ours, EpochLines(name)],
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=50,
             reload_dataloaders_every_n_epochs=1,
             default_root_dir=work,
         )
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
+        try:
+            trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
+        except SIGTERMException as stop:
+            raise SystemExit(128 + signal.SIGTERM) from stop  # Lightning would end with status 0, as if all were done
     return trainer
 
 
@@ -112,3 +120,31 @@ def intervals(steps: int, per_pass: int, at_most: int) -> tuple[int, int]:
     """
     parts = next(k for k in range(1, per_pass + 1) if per_pass % k == 0 and per_pass // k <= at_most)
     return steps // per_pass * parts, per_pass // parts
+
+
+_TIMED_STEPS = 3
+_LONG = 3600.0  # seconds
+
+
+def _announce(module: L.LightningModule, data: ArrayDataModule, config: Config, steps: int, name: str) -> None:
+    """Time a few steps on a copy, and say before a run on a CPU how long it will take; with emphasis if that is
+    long."""
+    trial = copy.deepcopy(module)
+    batches = [data.train.__getitems__(rows) for rows, _ in zip(data.sampler, range(1 + _TIMED_STEPS), strict=False)]
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the copy has no trainer to log to
+        start = time.monotonic()
+        for number, batch in enumerate(batches):
+            if number == 1:
+                start = time.monotonic()  # the first step warms up
+            loss: Any = trial.training_step(batch, number)
+            loss.backward()
+    seconds = steps * (time.monotonic() - start) / max(1, len(batches) - 1)
+    if seconds < _LONG:
+        log.info("%s: %d steps, about %.0f min on this CPU", name, steps, seconds / 60)
+        return
+    log.warning(
+        "%s: %d steps at budget=%s on a CPU: about %.1f hours. A GPU (device=gpu) or budget=quick is faster; "
+        "an interrupted run goes on from its last checkpoint.",
+        name, steps, config.budget.name, seconds / 3600,
+    )  # fmt: skip

@@ -15,9 +15,11 @@ from third_party.ffjord import FFJORD
 
 
 class FlowModule(L.LightningModule):
-    r"""Minimize the negative log-likelihood :math:`-\log p_\nu(f(x)) - \log|\det \nabla f(x)|` (eq. 1), in nats per point.
+    r"""Minimize the negative log-likelihood :math:`-\log p_\nu(f(x)) - \log|\det \nabla f(x)|` (eq. 1), in nats per
+    point.
 
-    Arguments: network: the flow. config: its divergence in training. optimizer: Adam's settings. steps: of the whole run.
+    Arguments: network: the flow. config: its divergence in training. optimizer: Adam's settings. steps: of the whole
+    run.
     """
 
     def __init__(self, network: FFJORD, config: FlowConfig, optimizer: OptimizerConfig, steps: int) -> None:

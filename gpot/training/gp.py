@@ -19,7 +19,8 @@ class GPModule(L.LightningModule):
     r"""Minimize :math:`E|x - s(z)|^2 + \lambda R` over the velocity (eq. 13), on pairs (x, z = f(x)).
 
     R is Euler's penalty (eq. 11) at the time steps, or the kinetic energy (eq. 9), or nothing; lambda follows
-    :func:`gpot.training.schedule.penalty_weight`. The frozen flow f is not part of the module: the pairs hold what it did.
+    :func:`gpot.training.schedule.penalty_weight`. The frozen flow f is not part of the module: the pairs hold what it
+    did.
 
     Arguments: gp: the flow s. penalty, optimizer: settings. epochs, steps: of the whole run.
     """

@@ -71,13 +71,23 @@ def draw(classes: tuple[int, ...]) -> np.ndarray:
     return image
 
 
+# (scale, orientation, posX, posY) that put a pixel centre exactly on an edge, where the rule for edges decides:
+# twice on a left or right one, twice on a top or bottom one
+ON_AN_EDGE = {
+    0: [[1, 0, 8, 16], [1, 0, 23, 30], [1, 0, 15, 23], [1, 0, 16, 8]],
+    1: [[3, 34, 3, 29], [0, 37, 1, 11], [3, 18, 31, 12], [2, 37, 21, 2]],
+    2: [[4, 19, 6, 25], [0, 17, 14, 13], [0, 24, 7, 1], [3, 24, 29, 17]],
+}
+
+
 @pytest.mark.parametrize("shape", [0, 1, 2])
 def test_render_equals_the_specification(shape: int) -> None:
     generator = np.random.default_rng(shape)
-    classes = generator.integers(0, CLASSES, size=(8, 6))
+    classes = generator.integers(0, CLASSES, size=(12, 6))
     classes[:, 1] = shape
     # axis-parallel, extreme scales, and the four corners of the range of positions
     classes[:4, 2:] = [[5, 0, 0, 0], [0, 0, 31, 0], [5, 39, 0, 31], [0, 13, 31, 31]]
+    classes[4:8, 2:] = ON_AN_EDGE[shape]
     expected = np.stack([draw(tuple(int(k) for k in row)) for row in classes])
     assert np.array_equal(render(classes), expected)
 

@@ -88,10 +88,10 @@ def test_the_two_sample_test_sees_a_map_that_changes_the_law() -> None:
 
 @every_flow
 def test_log_det_error_falls_at_the_order_of_the_integrator(kind: str, chart: Chart) -> None:
-    z = torch.randn(30, 3, dtype=DTYPE)
-    gp = make_flow(kind, chart, 30)
+    z = torch.randn(20, 3, dtype=DTYPE)
+    gp = make_flow(kind, chart, 15)
     coarse = gp.log_det_error(z).abs().mean().item()
-    gp.refine(60)
+    gp.refine(30)
     fine = gp.log_det_error(z).abs().mean().item()
     assert fine > 1e3 * EPS
     assert 3.6 < math.log2(coarse / fine) < 5.5  # 4; a field that is not quite resolved falls faster
@@ -99,10 +99,10 @@ def test_log_det_error_falls_at_the_order_of_the_integrator(kind: str, chart: Ch
 
 @pytest.mark.parametrize("chart", CHARTS)
 def test_log_det_error_of_the_midpoint_rule(chart: Chart) -> None:
-    z = torch.randn(30, 3, dtype=DTYPE)
-    gp = make_flow("ridge", chart, 40, method=Method.midpoint)
+    z = torch.randn(20, 3, dtype=DTYPE)
+    gp = make_flow("ridge", chart, 15, method=Method.midpoint)
     coarse = gp.log_det_error(z).abs().mean().item()
-    gp.refine(80)
+    gp.refine(30)
     assert 1.7 < math.log2(coarse / gp.log_det_error(z).abs().mean().item()) < 3.5
 
 
@@ -120,20 +120,20 @@ def test_log_det_error_is_slogdet_of_the_autograd_jacobian(kind: str, chart: Cha
 def test_log_det_error_sees_a_field_that_changes_the_law() -> None:
     matrix = torch.diag(torch.tensor([0.5, -0.2], dtype=DTYPE))
     z = torch.randn(10, 2, dtype=DTYPE)
-    gp = GaussianPreservingFlow(Linear(matrix), Chart.direct, 30)
+    gp = GaussianPreservingFlow(Linear(matrix), Chart.direct, 10)
     s = z @ torch.matrix_exp(matrix).T
     expected = 0.3 - 0.5 * ((s**2).sum(1) - (z**2).sum(1))
-    torch.testing.assert_close(gp.log_det_error(z), expected, rtol=0.0, atol=1e-7)
+    torch.testing.assert_close(gp.log_det_error(z), expected, rtol=0.0, atol=1e-5)
 
 
 def test_rigid_rotation_after_a_rotation() -> None:
     skew = torch.tensor([[0.0, -2.0], [2.0, 0.0]], dtype=DTYPE)
     first = torch.matrix_exp(0.4 * skew)
     z = torch.randn(10, 2, dtype=DTYPE)
-    gp = GaussianPreservingFlow(Linear(skew), Chart.direct, 200, rotation=first)
+    gp = GaussianPreservingFlow(Linear(skew), Chart.direct, 100, rotation=first)
     s, log_det = gp(z)
-    torch.testing.assert_close(s, z @ torch.matrix_exp(1.4 * skew).T, rtol=0.0, atol=1e-8)
-    torch.testing.assert_close(log_det, torch.zeros_like(log_det), rtol=0.0, atol=1e-8)
+    torch.testing.assert_close(s, z @ torch.matrix_exp(1.4 * skew).T, rtol=0.0, atol=1e-7)
+    torch.testing.assert_close(log_det, torch.zeros_like(log_det), rtol=0.0, atol=1e-7)
 
 
 # -- charts and the cube ------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_forward_with_path(kind: str, chart: Chart) -> None:
 
 @every_flow
 def test_cube_velocities_are_those_of_the_path_in_the_cube(kind: str, chart: Chart) -> None:
-    path = make_flow(kind, chart, 400).flow_trajectory(torch.randn(6, 3, dtype=DTYPE))
+    path = make_flow(kind, chart, 100).flow_trajectory(torch.randn(6, 3, dtype=DTYPE))
     velocities = make_flow(kind, chart).cube_velocities(path)
     points = path.points if chart is Chart.cube else to_cube(path.points)
     central = (points[2:] - points[:-2]) / (2.0 * path.dt)

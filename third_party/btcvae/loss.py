@@ -28,10 +28,10 @@ LOG_2_PI = math.log(2 * math.pi)
 class Estimator(str, Enum):
     """How a minibatch stands for the dataset.
 
-    `weighted`: W_ij = 1 / (B N), the minibatch weighted sampling of the paper. `stratified`: its stratified sampling, unbiased:
-    the own image (diagonal) has weight 1/N, one other (N - M) / (N M), the rest 1/M, M = B - 1. `released`: the stratified
-    weights as the released code lays them out (column 0 and 1 instead of the diagonal) and applies them (added once per
-    latent dimension to log q(z)); for parity with released models.
+    `weighted`: W_ij = 1 / (B N), the minibatch weighted sampling of the paper. `stratified`: its stratified sampling,
+    unbiased: the own image (diagonal) has weight 1/N, one other (N - M) / (N M), the rest 1/M, M = B - 1. `released`:
+    the stratified weights as the released code lays them out (column 0 and 1 instead of the diagonal) and applies them
+    (added once per latent dimension to log q(z)); for parity with released models.
     """
 
     weighted = "weighted"
@@ -111,7 +111,8 @@ def btcvae_loss(
     """The objective of this module's docstring on one batch.
 
     Arguments: logits, x: (B, C, S, S). mean, log_variance, z: (B, D). dataset_size: N. alpha, beta, gamma: the weights.
-    anneal: a. Returns: LossTerms; the reconstruction is Bernoulli cross-entropy summed over pixels, averaged over images.
+    anneal: a. Returns: LossTerms; the reconstruction is Bernoulli cross-entropy summed over pixels, averaged over
+    images.
     """
     reconstruction = functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
     log_qz_x, log_qz, log_prod_qz, log_pz = log_densities(z, mean, log_variance, dataset_size, estimator)

@@ -6,12 +6,14 @@ checkpoint loads.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 HIDDEN_CHANNELS = 32
 HIDDEN_UNITS = 256
-_KERNEL = {"kernel_size": 4, "stride": 2, "padding": 1}  # each layer halves, or doubles, the side
+_KERNEL: dict[str, Any] = {"kernel_size": 4, "stride": 2, "padding": 1}  # each layer halves, or doubles, the side
 _GRID = 4  # side of the last feature map
 
 

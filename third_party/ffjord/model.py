@@ -121,14 +121,13 @@ class ODENet(nn.Module):
 
 
 class ODEFunction(nn.Module):
-    """The network and the released counter of its evaluations, here those of the last solve."""
-
-    _num_evals: Tensor
+    """The network, and how often the last solve evaluated it (an adaptive one: without the backward pass)."""
 
     def __init__(self, dim: int, hidden: Sequence[int]) -> None:
         super().__init__()
         self.diffeq = ODENet(dim, hidden)
-        self.register_buffer("_num_evals", torch.tensor(0.0))
+        self.evaluations = 0
+        self.register_buffer("_num_evals", torch.tensor(0.0))  # the released counter: for its name, never changed
 
 
 class CNF(nn.Module):
@@ -219,15 +218,15 @@ class FFJORD(nn.Module):
     def _solve(self, cnf: CNF, state: State, divergence: Divergence | None = None, reverse: bool = False) -> State:
         """Carries (y,) or, with a divergence, (y, log_det) through one CNF."""
         self._check_solver()
-        evaluations = 0
+        function = cnf.odefunc
+        function.evaluations = 0
 
         def rate(net: Snapshot, y: Tensor) -> State:
-            nonlocal evaluations
-            evaluations += 1
+            function.evaluations += 1
             velocity, slopes = net.velocity(y)
             return (velocity,) if divergence is None else (velocity, divergence(net, slopes))
 
-        net, end = cnf.odefunc.diffeq, float(cnf.sqrt_end_time) ** 2
+        net, end = function.diffeq, float(cnf.sqrt_end_time) ** 2
         t0, t1 = (end, 0.0) if reverse else (0.0, end)
         if self.solver == "rk4" and self.n_steps is not None:
             state = _rk4(net, rate, state, t0, t1, self.n_steps)
@@ -241,7 +240,6 @@ class FFJORD(nn.Module):
             else:
                 path = odeint(lambda t, s: rate(net.at(t[None])[0], s[0]), state, times, **options)
             state = tuple(part[-1] for part in path)
-        cnf.odefunc._num_evals.fill_(evaluations)
         return state
 
 

@@ -1,0 +1,138 @@
+"""The whole path from data to the written table on a few hundred images, and what the store does about it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from gpot.config import Config, compose
+from gpot.errors import ArtifactMissing, BadInput, DataMissing
+from gpot.stages.common import open_store
+from gpot.stages.evaluate import Row
+from gpot.stages.flow import flow_recipe
+from gpot.stages.gp import gp_recipe, gp_stage
+from gpot.stages.report import METRICS, SCORES, report_stage
+from gpot.stages.vae import vae_recipe, vae_stage
+from tests.conftest import shared_path
+
+TINY = [
+    "budget=smoke",
+    "pretrained=null",
+    "budget.scales.dsprites.n_images=700",
+    "flow.epochs=1",
+    "flow.tolerance=1e-3",
+    "flow.batch_size=128",
+    "gp.n_train=512",
+    "gp.n_validation=64",
+    "gp.ridge.width=8",
+    "evaluate.n_prior=100",
+    "evaluate.n_data=64",
+    "evaluate.n_exact=32",
+    "evaluate.certificate_batch=32",
+    "evaluate.n_dci_train=400",
+    "evaluate.n_dci_test=100",
+]
+KEYS = {
+    "row", "disentanglement", "completeness", "informativeness", "protocol", "cost", "cost_stderr", "nll_analytic",
+    "nll_exact", "logdet_error_mean", "logdet_error_max", "certificate", "energy", "roundtrip", "escaped", "paper",
+    "artifact",
+}  # fmt: skip
+
+
+def tiny(folder: Path, *overrides: str, root: str = "report") -> Config:
+    paths = [f"paths.{name}={folder / 'outputs' / name}" for name in ("artifacts", "report", "logs")]
+    experiment = ["experiment=table1"] if root == "report" else []
+    return compose(root, [*experiment, *TINY, *paths, *overrides])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    folder = tmp_path_factory.mktemp("run")
+    config = tiny(folder)
+    return folder, report_stage(config, open_store(config))
+
+
+def test_table_is_written_in_four_forms(made: tuple[Path, list[Path]]) -> None:
+    _, paths = made
+    assert {path.name for path in paths} == {"table1.md", "table1.tex", "table1.csv", "table1.json"}
+    assert all(path.stat().st_size > 0 for path in paths)
+
+
+def test_json_holds_every_row_with_every_key(made: tuple[Path, list[Path]]) -> None:
+    payload = json.loads(next(path for path in made[1] if path.suffix == ".json").read_text())
+    assert payload["item"] == "table1" and payload["budget"] == "smoke" and payload["seconds"] > 0
+    for protocol in ("with_shape", "continuous"):
+        rows = [row for row in payload["rows"] if row["protocol"] == protocol]
+        assert [row["row"] for row in rows] == ["latent", "flow", "flow+rotation", "flow+gp", "flow+gp+euler"]
+        for row in rows:
+            assert KEYS | set(METRICS) | set(SCORES) <= set(row)
+            assert all(row[score] is not None for score in SCORES)
+    latent, flow, rotation, gp, _ = payload["rows"][:5]
+    assert latent["cost"] is None and flow["energy"] is None and flow["logdet_error_mean"] is None
+    assert rotation["energy"] == 0 and rotation["cost"] < flow["cost"]
+    # a rotation keeps the Gaussian exactly: what is left is rounding in single precision
+    assert rotation["logdet_error_mean"] < 1e-5 and gp["logdet_error_mean"] < 1e-3
+    assert abs(gp["nll_exact"] - gp["nll_analytic"]) < 1e-3 and abs(gp["nll_analytic"] - flow["nll_analytic"]) < 1e-4
+    assert latent["paper"]["disentanglement"] == 0.58 and rotation["paper"] == {}
+
+
+def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
+    folder, _ = made
+    config = tiny(folder, "logger=csv", "device=cpu")
+    before = sorted((folder / "outputs" / "artifacts").glob("*/*/manifest.json"))
+    start = time.monotonic()
+    report_stage(config, open_store(config))
+    assert time.monotonic() - start < 5
+    assert sorted((folder / "outputs" / "artifacts").glob("*/*/manifest.json")) == before
+    assert not list((folder / "outputs").glob("work/*/*"))
+
+
+def test_gp_keys_depend_on_what_matters_alone(made: tuple[Path, list[Path]]) -> None:
+    folder, _ = made
+    config = tiny(folder)
+    store = open_store(config)
+
+    def key(*overrides: str) -> str:
+        changed = tiny(folder, *overrides)
+        pairs = store.find("pairs", next((folder / "outputs" / "artifacts" / "pairs").iterdir()).name)
+        assert pairs is not None
+        return gp_recipe(changed, pairs).key
+
+    same = key()
+    assert key("device=cpu", "logger=csv", "gp.mlp.hidden=[7]", "penalty.halvings=3") == same
+    for change in ("gp.ridge.width=9", "gp.chart=gaussian", "penalty=euler_latent", "seed=5", "optimizer.gp.lr=1e-4"):
+        assert key(change) != same, change
+
+
+def test_missing_input_names_the_command(tmp_path: Path) -> None:
+    config = tiny(tmp_path, root="train_gp")
+    with pytest.raises(ArtifactMissing, match=r"train_vae\.py|train_flow\.py"):
+        gp_stage(config, open_store(config))
+
+
+def test_weights_file_stands_for_training(tmp_path: Path) -> None:
+    weights = shared_path("reference/weights/disentangling_vae_btcvae_dsprites.safetensors")
+    config = tiny(tmp_path, f"vae.weights={weights}")
+    artifact = vae_stage(config, open_store(config))
+    assert artifact.manifest["metrics"]["parameters"] == 502_005
+    assert str(weights) not in json.dumps(artifact.manifest)
+    flow = shared_path("reference/weights/gpflow_dsprites_ffjord.safetensors")
+    recipe = flow_recipe(tiny(tmp_path, f"flow.weights={flow}"), None)
+    assert recipe.inputs == {} and recipe.key != flow_recipe(tiny(tmp_path, f"flow.weights={weights}"), None).key
+
+
+def test_wrong_weights_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataMissing, match="nowhere"):
+        vae_recipe(tiny(tmp_path, "vae.weights=nowhere.safetensors"))
+    flow = shared_path("reference/weights/gpflow_dsprites_ffjord.safetensors")
+    config = tiny(tmp_path, f"vae.weights={flow}")
+    with pytest.raises(BadInput, match="encoder"):
+        vae_stage(config, open_store(config))
+    assert not list((tmp_path / "outputs").glob("artifacts/vae/*/manifest.json"))
+
+
+def test_rows_have_the_names_of_the_design() -> None:
+    assert {"latent", "flow", "flow+rotation", "flow+gp", "flow+gp+euler"} <= {row.value for row in Row}

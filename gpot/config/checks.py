@@ -89,10 +89,11 @@ def penalty_consistent(config: Config) -> None:
                 "no penalty has weight 0, and any other a weight above 0. Choose penalty=none, euler_toy, "
                 "euler_latent or kinetic, and change the weight of that."
             )
-        if penalty.weight < 0 or penalty.halvings < 0 or penalty.probes < 1:
+        particles = 1 if penalty.particles is None else penalty.particles
+        if penalty.weight < 0 or penalty.halvings < 0 or penalty.probes < 1 or particles < 1:
             raise BadConfig(
-                f"{name} needs weight >= 0, halvings >= 0 and probes >= 1; got {penalty.weight}, {penalty.halvings}, "
-                f"{penalty.probes}."
+                f"{name} needs weight >= 0, halvings >= 0, probes >= 1 and particles >= 1 or null; got {penalty.weight}, "
+                f"{penalty.halvings}, {penalty.probes}, {penalty.particles}."
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +28,7 @@ def to_config(tree: DictConfig) -> Config:
 
 
 def refuse_added_keys(node: Any, path: str = "") -> None:
-    """Raises BadConfig for a key that no group has: Hydra lets `+penalty.wieght=1` through, and nothing would read it."""
+    """Raises BadConfig for a key that no group has: Hydra lets `+penalty.wieght=1` pass, and nothing would read it."""
     if isinstance(node, dict):
         for name, child in node.items():
             refuse_added_keys(child, f"{path}{name}.")
@@ -40,9 +40,9 @@ def refuse_added_keys(node: Any, path: str = "") -> None:
             refuse_added_keys(child, f"{path}{name}.")
 
 
-def known_keys(name: str, keys: Iterable[str]) -> str:
+def known_keys(name: str, keys: Sequence[str]) -> str:
     """The sentence that follows an unknown key: those that exist, and the nearest one."""
-    near = difflib.get_close_matches(name, list(keys), n=1)
+    near = difflib.get_close_matches(name, keys, n=1)
     return f"The keys of this group are: {', '.join(keys)}." + (f" Did you mean '{near[0]}'?" if near else "")
 
 

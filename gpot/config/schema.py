@@ -121,7 +121,9 @@ class VaeConfig:
     beta: float
     gamma: float
     estimator: Estimator
-    annealing_steps: int
+    annealing_steps: int  # in which the weight of the dimension-wise KL rises from 0
+    pressure_start: float  # factor of the whole divergence at the first step
+    pressure_steps: int  # in which that factor falls to 1
     epochs: int
     batch_size: int
     precision: Precision
@@ -180,6 +182,7 @@ class PenaltyConfig:
     weight: float  # lambda at the first epoch
     halvings: int  # lambda is halved this many times, at equal intervals
     probes: int
+    particles: Optional[int]  # of each batch, on which the penalty is estimated; null: all of them
     exact: bool  # exact total derivative instead of (12)
     time: PenaltyTime
 
@@ -229,6 +232,8 @@ class VaeScale:
     epochs: int
     batch_size: int
     annealing_steps: int
+    pressure_start: float
+    pressure_steps: int
     precision: Precision
 
 
@@ -245,6 +250,7 @@ class GpScale:
     epochs: int
     epochs_penalized: int
     batch_size: int
+    penalty_particles: Optional[int]
 
 
 @dataclass

@@ -112,7 +112,7 @@ class GaussianPreservingFlow(nn.Module):
 
     def flow_trajectory(self, z: Tensor) -> Trajectory:
         """The path of Phi from Q z, in the coordinates of the chart: n_steps + 1 times, points and velocities."""
-        path = trajectory(self._field, self._enter_chart(self._rotate(z)), self.n_steps, self.method)
+        path = trajectory(self._field(), self._enter_chart(self._rotate(z)), self.n_steps, self.method)
         if self.chart is Chart.cube and self.on_escape == "raise":
             self._refuse_escaped(path.points.transpose(0, 1).flatten(1), path.points[0])
         return path
@@ -151,11 +151,11 @@ class GaussianPreservingFlow(nn.Module):
     def penalty_field(self) -> Field:
         """The velocity on which Euler's penalty acts: dc/dt as a function of c, or dz/dt of z in the chart `direct`.
 
+        It holds what the parameters are now: ask for one in every training step.
         Departure: in `direct` a total derivative that is a gradient makes a geodesic of the maps that preserve the
         Gaussian, with lengths measured in z under the Gaussian (Arnold's theorem there), and not one of the cube.
         """
-        chart = Chart.direct if self.chart is Chart.direct else Chart.cube
-        return lambda t, y: self.velocity(t, y, chart)
+        return self.velocity.field(Chart.direct if self.chart is Chart.direct else Chart.cube)
 
     def penalty_points(self, path: Trajectory) -> Tensor:
         """The points of the path (N+1, n, d) in the coordinates of `penalty_field`."""
@@ -165,8 +165,9 @@ class GaussianPreservingFlow(nn.Module):
         """Shown by print."""
         return f"chart={self.chart.value}, n_steps={self.n_steps}, method={self.method.value}"
 
-    def _field(self, t: Tensor, y: Tensor) -> Tensor:
-        return self.velocity(t, y, self.chart)
+    def _field(self) -> Field:
+        """dy/dt in the chart; made anew for each path, since it holds what the parameters are now."""
+        return self.velocity.field(self.chart)
 
     def _rotate(self, z: Tensor) -> Tensor:
         return z @ self.rotation.T
@@ -183,12 +184,12 @@ class GaussianPreservingFlow(nn.Module):
 
     def _map(self, y: Tensor) -> Tensor:
         """Phi in the chart, with no look at the points on the way."""
-        return integrate(self._field, y, self.n_steps, self.method)
+        return integrate(self._field(), y, self.n_steps, self.method)
 
     def _advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         """The point at t1, or OutsideCube if the grid points between are asked to stay in the cube and do not."""
         if self.chart is not Chart.cube or self.on_escape == "count":
-            return integrate(self._field, y, self.n_steps, self.method, t0, t1)
+            return integrate(self._field(), y, self.n_steps, self.method, t0, t1)
         end, worst = self._watch(y, t0, t1)
         self._refuse_escaped(worst, y)
         return end
@@ -196,7 +197,7 @@ class GaussianPreservingFlow(nn.Module):
     def _watch(self, y: Tensor, t0: float, t1: float) -> tuple[Tensor, Tensor]:
         """The point at t1, and the largest |c| of each coordinate over the grid points (NaN stays)."""
         end, worst = y, y.detach().abs()
-        for end, _ in walk(self._field, y, self.n_steps, self.method, t0, t1):
+        for end, _ in walk(self._field(), y, self.n_steps, self.method, t0, t1):
             worst = torch.maximum(worst, end.detach().abs())
         return end, worst
 

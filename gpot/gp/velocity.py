@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gpot.errors import BadConfig, BadInput
 from gpot.maths.charts import Chart, gaussian_factors
-from gpot.maths.divergence_free import mlp_field, ridge_field
+from gpot.maths.divergence_free import WeightedField, mlp_field, ridge_field
 
 
 class Velocity(nn.Module, ABC):
@@ -30,24 +30,46 @@ class Velocity(nn.Module, ABC):
         self.dim = dim
 
     @abstractmethod
-    def weighted_divergence(self, t: Tensor | float, y: Tensor, p: Tensor | None, r: Tensor) -> Tensor:
-        r"""The field :math:`w_i = \sum_j (p_j \partial_j \psi_{ij} - r_j \psi_{ij})` at y, shape (n, d); p None means p = 1."""
+    def weighted_field(self) -> WeightedField:
+        r"""The field :math:`w_i = \sum_j (p_j \partial_j \psi_{ij} - r_j \psi_{ij})` as a function of (y, t, p, r).
+
+        What depends on the parameters alone is computed here; the function is for as many evaluations as the parameters last.
+        """
+
+    def field(self, chart: Chart) -> Callable[[Tensor | float, Tensor], Tensor]:
+        r"""Velocity dy/dt(t, y) in the coordinates of the chart: q w(c), gamma(z) w(c(z)), or w(z) with (p, r) = (1, z).
+
+        The function holds the parameters' present values: make one per trajectory, not one per step and not one per program.
+        """
+        w = self.weighted_field()
+
+        def cube(t: Tensor | float, c: Tensor) -> Tensor:
+            q = 1.0 - c * c
+            return q * w(self._checked(c), t, q, 2.0 * c)
+
+        def gaussian(t: Tensor | float, z: Tensor) -> Tensor:
+            c, q, speed = gaussian_factors(self._checked(z))
+            return speed * w(c, t, q, 2.0 * c)
+
+        def direct(t: Tensor | float, z: Tensor) -> Tensor:
+            return w(self._checked(z), t, None, z)
+
+        return {Chart.cube: cube, Chart.gaussian: gaussian, Chart.direct: direct}[Chart(chart)]
 
     def forward(self, t: Tensor | float, y: Tensor, chart: Chart) -> Tensor:
-        r"""Velocity dy/dt in the coordinates of the chart: q w(c), gamma(z) w(c(z)), or w(z) with (p, r) = (1, z).
+        """Velocity dy/dt at y, shape (n, d), in the chart's coordinates; t: number, or shape () or (n,), one time per particle.
 
-        Arguments: t: number, or shape () or (n,) (one time per particle); y: shape (n, d), in the chart's coordinates.
-        Returns: shape (n, d).
+        For more than one evaluation with the same parameters use :meth:`field`, which prepares them once.
         """
+        return self.field(chart)(t, y)
+
+    def _checked(self, y: Tensor) -> Tensor:
         if y.ndim != 2 or y.shape[1] != self.dim:
-            raise BadInput(f"velocity of dimension {self.dim} needs y of shape (n, {self.dim}), found {tuple(y.shape)}")
-        if chart is Chart.direct:
-            return self.weighted_divergence(t, y, None, y)
-        if chart is Chart.gaussian:
-            c, q, speed = gaussian_factors(y)
-            return speed * self.weighted_divergence(t, c, q, 2.0 * c)
-        q = 1.0 - y * y
-        return q * self.weighted_divergence(t, y, q, 2.0 * y)
+            raise BadInput(
+                f"velocity of dimension {self.dim} needs positions of shape (n, {self.dim}), found {tuple(y.shape)}; "
+                f"give one particle per row, or set the velocity's dim to {y.shape[-1] if y.ndim else 1}"
+            )
+        return y
 
 
 class MLPInit(str, Enum):
@@ -95,10 +117,9 @@ class MLPVelocity(Velocity):
                 nn.init.normal_(self.denses[-1].weight, std=output_scale)
                 nn.init.zeros_(self.denses[-1].bias)
 
-    def weighted_divergence(self, t: Tensor | float, y: Tensor, p: Tensor | None, r: Tensor) -> Tensor:
-        weights = [dense.weight for dense in self.denses]
-        biases = [dense.bias for dense in self.denses]
-        return mlp_field(y, t, p, r, weights, biases)
+    def weighted_field(self) -> WeightedField:
+        """See :func:`gpot.maths.divergence_free.mlp_field`."""
+        return mlp_field([dense.weight for dense in self.denses], [dense.bias for dense in self.denses], self.dim)
 
 
 class RidgeVelocity(Velocity):
@@ -123,5 +144,6 @@ class RidgeVelocity(Velocity):
         self.alpha = nn.Parameter(factor_scale * torch.randn(width, dim))
         self.beta = nn.Parameter(factor_scale * torch.randn(width, dim))
 
-    def weighted_divergence(self, t: Tensor | float, y: Tensor, p: Tensor | None, r: Tensor) -> Tensor:
-        return ridge_field(y, t, p, r, self.w, self.o, self.b, self.alpha, self.beta)
+    def weighted_field(self) -> WeightedField:
+        """See :func:`gpot.maths.divergence_free.ridge_field`."""
+        return ridge_field(self.w, self.o, self.b, self.alpha, self.beta)

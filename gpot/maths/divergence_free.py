@@ -32,13 +32,16 @@ network's Jacobian inside sigma'. The released code builds the Jacobian of all d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from gpot.errors import BadInput
 from gpot.maths.written_gradients import ridge_sum, stream_field, tangent_field
+
+WeightedField = Callable[[Tensor, "Tensor | float", "Tensor | None", Tensor], Tensor]
+"""w(y, t, p, r), shape (n, d): y, p, r of shape (n, d), p None for 1; t a number, or of shape () or (n,), one time per particle."""
 
 
 def antisymmetric_weights(weight: Tensor, bias: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -79,44 +82,36 @@ def first_bias(bias: Tensor, in_time: Tensor, t: Tensor | float) -> Tensor:
     return bias + t * in_time
 
 
-def mlp_field(
-    y: Tensor, t: Tensor | float, p: Tensor | None, r: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
-) -> Tensor:
+def mlp_field(weights: Sequence[Tensor], biases: Sequence[Tensor], dim: int) -> WeightedField:
     r"""The field w of the paper's construction (eq. 14 to 19), with the blocks a^n from one tanh network.
 
-    Arguments: y, p, r: shape (n, d), p None for 1; t: number, or shape () or (n,); weights, biases: the layers, input (y, t) with time last,
-    d B outputs `component * B + block`, 1 <= B <= d - 1; at least one hidden layer.
-    Returns: shape (n, d).
-    Departure: psi is assembled from the output weights, once, instead of from the outputs and their Jacobian, for each particle.
+    Arguments: weights, biases: the layers; input (y, t) with time last, at least one hidden layer, d B outputs
+    `component * B + block`, 1 <= B <= d - 1; dim: d.
+    Returns: w as a function of (y, t, p, r). What depends on the weights alone is computed here, once for all evaluations.
+    Departure: psi is assembled from the output weights instead of from the outputs and their Jacobians, particle by particle.
     """
-    dim = y.shape[1]
     if len(weights) < 2 or weights[0].shape[1] != dim + 1 or weights[-1].shape[0] % dim:
         raise BadInput(
-            f"mlp_field needs layers from {dim + 1} inputs through at least one hidden layer to a multiple of {dim} outputs, found "
-            f"{[tuple(weight.shape) for weight in weights]}; give the weights of an MLPVelocity of dimension {dim}"
+            f"a field of dimension {dim} needs layers from {dim + 1} inputs through at least one hidden layer to a multiple of {dim} outputs, "
+            f"found shapes {[tuple(weight.shape) for weight in weights]}; pass the weights of an MLPVelocity of that dimension"
         )
     weights, biases = sigmoid_layers(weights, biases)
-    layers = [weights[0][:, :dim], first_bias(biases[0], weights[0][:, dim], t)]
-    for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
-        layers += [weight, bias]
-    p = torch.ones_like(r) if p is None else p
+    first, in_time = weights[0][:, :dim], weights[0][:, dim]
+    upper = [x for pair in zip(weights[1:-1], biases[1:-1], strict=True) for x in pair]
     if dim == 2:
-        return stream_field(y, p, r, weights[-1][0] - weights[-1][1], biases[-1][0] - biases[-1][1], *layers)
-    big_psi, offset = antisymmetric_weights(weights[-1], biases[-1], dim)
-    return tangent_field(y, p, r, big_psi.permute(1, 2, 0), offset.t(), *layers)
+        field, output = stream_field, (weights[-1][0] - weights[-1][1], biases[-1][0] - biases[-1][1])
+    else:
+        psi, offset = antisymmetric_weights(weights[-1], biases[-1], dim)
+        field, output = tangent_field, (psi.transpose(1, 2).reshape(dim, -1), offset)
+
+    def w(y: Tensor, t: Tensor | float, p: Tensor | None, r: Tensor) -> Tensor:
+        p = torch.ones_like(r) if p is None else p
+        return field(y, p, r, *output, first, first_bias(biases[0], in_time, t), *upper)
+
+    return w
 
 
-def ridge_field(
-    y: Tensor,
-    t: Tensor | float,
-    p: Tensor | None,
-    r: Tensor,
-    w: Tensor,
-    o: Tensor,
-    b: Tensor,
-    alpha: Tensor,
-    beta: Tensor,
-) -> Tensor:
+def ridge_field(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) -> WeightedField:
     r"""The field of :math:`\psi = \sum_k (\alpha_k \beta_k^\top - \beta_k \alpha_k^\top) h_k`, with :math:`h_k = \tanh(w_k \cdot y + o_k t + b_k)`.
 
     .. math:: \sum_k \alpha_k (\beta_k \cdot Y_k) - \beta_k (\alpha_k \cdot Y_k),
@@ -125,12 +120,18 @@ def ridge_field(
     Matrix products of n x d by d x K only: no (n, K, d) array, cost linear in d. With h = 2 g - 1 the last term is (2 g - 1) r . beta; its
     constant part is the product of r with one d x d matrix.
 
-    Arguments: y, p, r: shape (n, d), p None for 1; t: number, or shape () or (n,); w, alpha, beta: shape (K, d); o, b: shape (K,).
-    Returns: shape (n, d).
+    Arguments: w, alpha, beta: shape (K, d); o, b: shape (K,).
+    Returns: the field as a function of (y, t, p, r).
     Departure: not in the paper.
     """
     pairs, back = torch.cat((beta, alpha)), torch.cat((alpha, -beta))
     steep = 4.0 * pairs * torch.cat((w, w))  # 1 - h^2 = 4 (g - g^2)
-    along = steep.sum(1)[None, :] if p is None else torch.mm(p, steep.t())
-    total = ridge_sum(y, r, along, 2.0 * w, first_bias(2.0 * b, 2.0 * o, t), 2.0 * pairs, back)
-    return torch.addmm(total, r, torch.mm(pairs.t(), back))
+    constant = torch.mm(pairs.t(), back)
+    twice_w, twice_o, twice_b, twice_pairs = 2.0 * w, 2.0 * o, 2.0 * b, 2.0 * pairs
+
+    def field(y: Tensor, t: Tensor | float, p: Tensor | None, r: Tensor) -> Tensor:
+        along = steep.sum(1, keepdim=True) if p is None else torch.mm(steep, p.t())
+        total = ridge_sum(y, r, along, twice_w, first_bias(twice_b, twice_o, t), twice_pairs, back)
+        return torch.addmm(total, r, constant)
+
+    return field

@@ -1,11 +1,15 @@
 r"""The fields of :mod:`gpot.maths.divergence_free` as plain formulas, for networks of sigmoid layers.
 
 Notation: w_i = sum_j (p_j d_j psi_ij - r_j psi_ij), at positions y, with weights p and r, all of shape (n, d). A layer is a pair A (H', H),
-c (H',), or (n, H') for the first one when each particle has its own time; g = sigmoid(A y + c).
+c (H',), or (n, H') for the first one when each particle has its own time; its value is g = sigmoid(A y + c).
+Names that end in `_t` hold one particle per column: products with few rows are several times faster than with few columns.
+
 These functions can be differentiated in every way; :mod:`gpot.maths.written_gradients` makes their first reverse derivative cheap.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,12 +20,12 @@ def slope(g: Tensor) -> Tensor:
     return torch.addcmul(g, g, g, value=-1)
 
 
-def hidden_layers(y: Tensor, layers: tuple[Tensor, ...]) -> list[Tensor]:
-    """Values g of the layers (A_1, c_1, A_2, c_2, ...) at y, each (n, H)."""
-    values = []
+def hidden_layers(y: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
+    """Values of the layers (A_1, c_1, A_2, c_2, ...) at y, each (H, n)."""
+    value_t, values = y.t(), []
     for weight, bias in zip(layers[::2], layers[1::2], strict=True):
-        y = torch.sigmoid(torch.addmm(bias, y, weight.t()))
-        values.append(y)
+        value_t = torch.sigmoid(torch.addmm(bias.t() if bias.ndim == 2 else bias[:, None], weight, value_t))
+        values.append(value_t)
     return values
 
 
@@ -33,41 +37,47 @@ def stream_formula(y: Tensor, p: Tensor, r: Tensor, m: Tensor, k: Tensor, *layer
     Arguments: y, p, r: shape (n, 2); m: (H,); k: (); layers: A_1, c_1, A_2, c_2, ...
     Returns: shape (n, 2).
     """
-    hidden = hidden_layers(y, layers)
-    psi = torch.mv(hidden[-1], m) + k
-    gradient = m
-    for weight, g in zip(reversed(layers[::2]), reversed(hidden), strict=True):
-        gradient = torch.mm(gradient * slope(g), weight)
-    turned = p * gradient - r * psi[:, None]
-    return torch.stack((turned[:, 1], -turned[:, 0]), dim=1)
+    hidden_t = hidden_layers(y, layers)
+    psi = torch.mv(hidden_t[-1].t(), m) + k
+    gradient_t = m[:, None]
+    for weight, value_t in zip(reversed(layers[::2]), reversed(hidden_t), strict=True):
+        gradient_t = torch.mm(weight.t(), gradient_t * slope(value_t))
+    turned_t = p.t() * gradient_t - r.t() * psi
+    return torch.stack((turned_t[1], -turned_t[0]), dim=1)
+
+
+def tangents_of(layers: Sequence[Tensor], hidden_t: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Derivatives along each coordinate, [k, j, :] = d_j of unit k: before and after the sigmoid of each layer, (H, d, n)."""
+    before = [layers[0][:, :, None]]
+    after = [before[0] * slope(hidden_t[0])[:, None, :]]
+    for weight, value_t in zip(layers[2::2], hidden_t[1:], strict=True):
+        before.append(torch.mm(weight, after[-1].flatten(1)).view(-1, *after[-1].shape[1:]))
+        after.append(before[-1] * slope(value_t)[:, None, :])
+    return before, after
 
 
 def tangent_formula(y: Tensor, p: Tensor, r: Tensor, big_psi: Tensor, offset: Tensor, *layers: Tensor) -> Tensor:
-    r"""Any d, :math:`\psi_{ij} = \Psi_{ij} \cdot g + \beta_{ij}`: tangents G_j = d_j g, then :math:`w_i = \sum_j p_j \Psi_{ij} \cdot G_j - r_j \psi_{ij}`.
+    r"""Any d, :math:`\psi_{ij} = \Psi_{ij} \cdot g + \beta_{ij}`: tangents G_j = d_j g, then :math:`w_i = \sum_j \Psi_{ij} \cdot (p_j G_j - r_j g) - r_j \beta_{ij}`.
 
-    Arguments: y, p, r: shape (n, d); big_psi: Psi as [j, :, i], shape (d, H, d); offset: beta as [j, i], shape (d, d); layers: A_1, c_1, ...
+    Arguments: y, p, r: shape (n, d); big_psi: Psi as [i, (k, j)], shape (d, H d); offset: beta, shape (d, d); layers: A_1, c_1, ...
     Returns: shape (n, d).
-    The largest arrays are (d, n, H), two per layer; psi itself is (d, n, d).
+    The largest arrays are (H, d, n), two per layer.
     """
-    hidden = hidden_layers(y, layers)
-    tangents = layers[0].t()[:, None, :] * slope(hidden[0])
-    for weight, g in zip(layers[2::2], hidden[1:], strict=True):
-        tangents = torch.matmul(tangents, weight.t()) * slope(g)
-    derivative = torch.matmul(tangents, big_psi)  # [j, :, i] = d_j psi_ij
-    psi = torch.matmul(hidden[-1], big_psi) + offset[:, None, :]
-    return (p.t()[:, :, None] * derivative - r.t()[:, :, None] * psi).sum(0)
+    hidden_t = hidden_layers(y, layers)
+    _, after = tangents_of(layers, hidden_t)
+    summands = p.t() * after[-1] - r.t() * hidden_t[-1][:, None, :]
+    return (torch.mm(big_psi, summands.flatten(0, 1)) - torch.mm(offset, r.t())).t().contiguous()
 
 
 def ridge_formula(y: Tensor, r: Tensor, steep: Tensor, weight: Tensor, bias: Tensor, pairs: Tensor, back: Tensor) -> Tensor:
     r"""Sum over the rows of `pairs` of :math:`\mathrm{back}\, (\mathrm{steep} (g - g^2) - g\, r \cdot \mathrm{pair})`, g = sigmoid(A y + c).
 
-    Two rows (first and second half of `pairs`) share one neuron.
+    Two rows (one of the first, one of the second half of `pairs`) share each neuron.
 
-    Arguments: y, r: shape (n, d); steep: shape (n, 2 K) or (1, 2 K); weight, bias: the layer A (K, d), c; pairs, back: shape (2 K, d).
+    Arguments: y, r: shape (n, d); steep: shape (2 K, n) or (2 K, 1); weight, bias: the layer A (K, d), c; pairs, back: shape (2 K, d).
     Returns: shape (n, d).
     """
-    width = weight.shape[0]
-    g = torch.sigmoid(torch.addmm(bias, y, weight.t()))[:, None, :]
-    steep = steep.view(-1, 2, width)
-    total = steep - torch.mm(r, pairs.t()).view(-1, 2, width)
-    return torch.mm((g * (total - g * steep)).view(-1, 2 * width), back)
+    (gate,) = hidden_layers(y, (weight, bias))
+    steep = steep.view(2, -1, steep.shape[1])
+    total = steep - torch.mm(pairs, r.t()).view(2, *gate.shape)
+    return torch.mm(back.t(), (gate * (total - gate * steep)).flatten(0, 1)).t().contiguous()

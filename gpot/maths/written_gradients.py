@@ -5,8 +5,7 @@ steps. Here an evaluation keeps its inputs and its hidden layers, n x H each, an
 derivatives are those of the plain formula (:mod:`gpot.maths.field_formulas`), which itself serves every other kind of
 differentiation: second derivatives (the Euler penalty), forward mode, `torch.func`.
 
-Notation: inputs as in the formulas; `grad` the gradient in w, shape (n, d); g_x the gradient in x. Arrays named `*_t` have one particle
-per column: with two rows, products are several times faster that way than with two columns.
+Notation: as in the formulas; `grad` is the gradient in w, shape (n, d), and g_x the gradient in x.
 """
 
 from __future__ import annotations
@@ -17,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpot.maths.field_formulas import hidden_layers, ridge_formula, slope, stream_formula, tangent_formula
+from gpot.maths.field_formulas import hidden_layers, ridge_formula, slope, stream_formula, tangent_formula, tangents_of
+
+sigmoid_backward = torch.ops.aten.sigmoid_backward  # (g_value, value) -> g_value * (value - value^2), in one pass
 
 Inputs = Sequence[Tensor]
 Forward = Callable[..., tuple[Tensor, ...]]
@@ -70,7 +71,7 @@ def _down_the_layers(y: Tensor, layers: Inputs, hidden_t: Inputs, g_hidden_t: In
     g_t = g_hidden_t[-1]
     for index in reversed(range(len(hidden_t))):
         before_t = y.t() if index == 0 else hidden_t[index - 1]
-        into_t = torch.ops.aten.sigmoid_backward(g_t, hidden_t[index])
+        into_t = sigmoid_backward(g_t, hidden_t[index])
         weight, bias = layers[2 * index : 2 * index + 2]
         gradients[:0] = [torch.addmm(g_weights[index], into_t, before_t.t()), into_t.t() if bias.ndim == 2 else into_t.sum(1)]
         g_t = torch.mm(weight.t(), into_t) if index == 0 else torch.addmm(g_hidden_t[index - 1], weight.t(), into_t)
@@ -78,15 +79,12 @@ def _down_the_layers(y: Tensor, layers: Inputs, hidden_t: Inputs, g_hidden_t: In
 
 
 def _stream_forward(y: Tensor, p: Tensor, r: Tensor, m: Tensor, k: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
-    hidden_t, value_t = [], y.t()
-    for weight, bias in zip(layers[::2], layers[1::2], strict=True):
-        value_t = torch.sigmoid(torch.addmm(bias.t() if bias.ndim == 2 else bias[:, None], weight, value_t))
-        hidden_t.append(value_t)
+    hidden_t = hidden_layers(y, layers)
     psi = torch.mv(hidden_t[-1].t(), m) + k
     swept = [m[:, None].expand_as(hidden_t[-1])]  # gradient of psi in the value of each layer, last first
     for weight, value_t in zip(reversed(layers[2::2]), reversed(hidden_t[1:]), strict=True):
-        swept.append(torch.mm(weight.t(), torch.ops.aten.sigmoid_backward(swept[-1], value_t)))
-    gradient_t = torch.mm(layers[0].t(), torch.ops.aten.sigmoid_backward(swept[-1], hidden_t[0]))
+        swept.append(torch.mm(weight.t(), sigmoid_backward(swept[-1], value_t)))
+    gradient_t = torch.mm(layers[0].t(), sigmoid_backward(swept[-1], hidden_t[0]))
     turned_t = torch.addcmul(p.t() * gradient_t, r.t(), psi, value=-1)
     return torch.stack((turned_t[1], -turned_t[0]), dim=1), psi, gradient_t, *hidden_t, *swept[1:]
 
@@ -95,87 +93,74 @@ def _stream_backward(inputs: Inputs, kept: Inputs, grad: Tensor) -> tuple[Tensor
     y, p, r, m, _, *layers = inputs
     n_layers = len(layers) // 2
     psi, gradient_t, *rest = kept
-    hidden_t, swept = rest[:n_layers], [*reversed(rest[n_layers:]), m[:, None]]
+    hidden_t, swept = rest[:n_layers], [*reversed(rest[n_layers:]), m[:, None].expand_as(rest[n_layers - 1])]
     g_turned_t = torch.stack((-grad[:, 1], grad[:, 0]))
-    g_p, g_r = g_turned_t * gradient_t, -g_turned_t * psi
     g_psi = -(g_turned_t * r.t()).sum(0)
 
-    # up through the sweep, which came down: g_sum is the gradient in what each layer handed to the one below
-    g_sum, g_weights, g_hidden_t = g_turned_t * p.t(), [], []
+    # the sweep came down the layers, so its gradient goes up: g_handed_t is the one in what a layer handed to the layer below
+    g_swept_t, g_weights, g_hidden_t = g_turned_t * p.t(), [], []
     for value_t, swept_t, weight in zip(hidden_t, swept, layers[::2], strict=True):
-        handed_t = torch.ops.aten.sigmoid_backward(swept_t, value_t)
-        g_weights.append(torch.mm(handed_t, g_sum.t()))
-        g_handed_t = torch.mm(weight, g_sum)
-        g_hidden_t.append(g_handed_t * swept_t * (1.0 - 2.0 * value_t))
-        g_sum = torch.ops.aten.sigmoid_backward(g_handed_t, value_t)
-    g_m = g_sum.sum(1) + torch.mv(hidden_t[-1], g_psi)
+        g_weights.append(torch.mm(sigmoid_backward(swept_t, value_t), g_swept_t.t()))
+        g_handed_t = torch.mm(weight, g_swept_t)
+        product = g_handed_t * swept_t
+        g_hidden_t.append(torch.addcmul(product, product, value_t, value=-2))
+        g_swept_t = sigmoid_backward(g_handed_t, value_t)
+    g_m = g_swept_t.sum(1) + torch.mv(hidden_t[-1], g_psi)
     g_hidden_t[-1] = torch.addr(g_hidden_t[-1], m, g_psi)
     g_y, *g_layers = _down_the_layers(y, layers, hidden_t, g_hidden_t, g_weights)
-    return g_y, g_p.t(), g_r.t(), g_m, g_psi.sum(), *g_layers
+    return g_y, (g_turned_t * gradient_t).t(), -(g_turned_t * psi).t(), g_m, g_psi.sum(), *g_layers
 
 
-def _tangent_forward(y: Tensor, p: Tensor, r: Tensor, big_psi: Tensor, offset: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
-    return (tangent_formula(y, p, r, big_psi, offset, *layers),)
+def _tangent_forward(*inputs: Tensor) -> tuple[Tensor, ...]:
+    return (tangent_formula(*inputs),)
 
 
 def _tangent_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, ...]:
     y, p, r, big_psi, offset, *layers = inputs
-    weights = layers[::2]
-    hidden = hidden_layers(y, tuple(layers))
-    slopes = [slope(g) for g in hidden]
-    before = [weights[0].t()[:, None, :]]  # derivatives before and after the sigmoid of each layer
-    after = [before[0] * slopes[0]]
-    for weight, bend in zip(weights[1:], slopes[1:], strict=True):
-        before.append(torch.matmul(after[-1], weight.t()))
-        after.append(before[-1] * bend)
+    grad_t, p_t, r_t = grad.t(), p.t(), r.t()
+    hidden_t = hidden_layers(y, layers)
+    before, after = tangents_of(layers, hidden_t)
+    last = hidden_t[-1][:, None, :]
 
-    p_t, r_t = p.t()[:, :, None], r.t()[:, :, None]
-    back = torch.matmul(grad, big_psi.transpose(1, 2))  # [j, n, :] = sum over i of grad_i Psi_ij
-    g_p = (back * after[-1]).sum(2).t()
-    g_r = -(back * hidden[-1]).sum(2).t() - torch.mm(grad, offset.t())
-    g_big_psi = torch.matmul((p_t * after[-1] - r_t * hidden[-1]).transpose(1, 2), grad)
-    g_offset = -torch.mm(r.t(), grad)
-    g_hidden = -(r_t * back).sum(0)
+    summands = p_t * after[-1] - r_t * last
+    g_big_psi, g_offset = torch.mm(grad_t, summands.flatten(0, 1).t()), -torch.mm(grad_t, r)
+    g_summands = torch.mm(big_psi.t(), grad_t).view(summands.shape)
+    g_p_t = (g_summands * after[-1]).sum(0)
+    g_r_t = -(g_summands * last).sum(0) - torch.mm(offset.t(), grad_t)
+    g_last = -(g_summands * r_t).sum(1)
 
-    g_after, g_weights, g_values = p_t * back, [], []
-    for index in reversed(range(len(weights))):
-        g_values.append((g_after * before[index]).sum(0) * (1.0 - 2.0 * hidden[index]))
-        g_before = g_after * slopes[index]
+    g_after, g_weights, g_hidden_t = g_summands * p_t, [], []
+    for index in reversed(range(len(hidden_t))):
+        g_slope_t = (g_after * before[index]).sum(1)
+        g_hidden_t.insert(0, torch.addcmul(g_slope_t, g_slope_t, hidden_t[index], value=-2))
+        g_before = (g_after * slope(hidden_t[index])[:, None, :]).flatten(1)
         if index > 0:
-            g_weights.append(torch.mm(g_before.flatten(0, 1).t(), after[index - 1].flatten(0, 1)))
-            g_after = torch.matmul(g_before, weights[index])
-        else:
-            g_weights.append(g_before.sum(1).t())
-    g_values[0] = g_values[0] + g_hidden
-    g_y, *g_layers = _down_the_layers(
-        y, layers, [g.t() for g in hidden], [g.t() for g in reversed(g_values)], g_weights[::-1]
-    )
-    return g_y, g_p, g_r, g_big_psi, g_offset, *g_layers
+            g_weights.insert(0, torch.mm(g_before, after[index - 1].flatten(1).t()))
+            g_after = torch.mm(layers[2 * index].t(), g_before).view(after[index - 1].shape)
+    g_weights.insert(0, g_before.view(after[0].shape).sum(2))
+    g_hidden_t[-1] = g_hidden_t[-1] + g_last
+    g_y, *g_layers = _down_the_layers(y, layers, hidden_t, g_hidden_t, g_weights)
+    return g_y, g_p_t.t(), g_r_t.t(), g_big_psi, g_offset, *g_layers
 
 
-def _ridge_forward(
-    y: Tensor, r: Tensor, steep: Tensor, weight: Tensor, bias: Tensor, pairs: Tensor, back: Tensor
-) -> tuple[Tensor, ...]:
-    return (ridge_formula(y, r, steep, weight, bias, pairs, back),)
+def _ridge_forward(*inputs: Tensor) -> tuple[Tensor, ...]:
+    return (ridge_formula(*inputs),)
 
 
 def _ridge_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, ...]:
     y, r, steep, weight, bias, pairs, back = inputs
-    width = weight.shape[0]
-    g = torch.sigmoid(torch.addmm(bias, y, weight.t()))
-    gate, steep = g[:, None, :], steep.view(-1, 2, width)
-    total = steep - torch.mm(r, pairs.t()).view(-1, 2, width)
-    falling = torch.addcmul(total, gate, steep, value=-1)  # the sum is over g * falling
-    g_back = torch.mm((gate * falling).view(-1, 2 * width).t(), grad)
-    g_along = torch.mm(grad, back.t()).view(-1, 2, width)
-    g_gate = (g_along * torch.addcmul(falling, gate, steep, value=-1)).sum(1)
+    (gate,) = hidden_layers(y, (weight, bias))
+    halves = steep.view(2, -1, steep.shape[1])
+    total = halves - torch.mm(pairs, r.t()).view(2, *gate.shape)
+    falling = torch.addcmul(total, gate, halves, value=-1)  # the sum is over gate * falling
+    g_back = torch.mm((gate * falling).flatten(0, 1), grad)
+    g_along = torch.mm(back, grad.t()).view(falling.shape)
+    g_gate = (g_along * torch.addcmul(falling, gate, halves, value=-1)).sum(0)
     g_total = g_along * gate
-    g_steep = torch.addcmul(g_total, g_total, gate, value=-1).view(-1, 2 * width).sum_to_size(inputs[2].shape)
-    g_total = g_total.view(-1, 2 * width)
-    g_r, g_pairs = -torch.mm(g_total, pairs), -torch.mm(g_total.t(), r)
-    into = torch.ops.aten.sigmoid_backward(g_gate, g)
-    g_bias = into if bias.ndim == 2 else into.sum(0)
-    return torch.mm(into, weight), g_r, g_steep, torch.mm(into.t(), y), g_bias, g_pairs, g_back
+    g_steep = torch.addcmul(g_total, g_total, gate, value=-1).flatten(0, 1).sum_to_size(steep.shape)
+    g_total = g_total.flatten(0, 1)
+    g_y, g_weight, g_bias = _down_the_layers(y, (weight, bias), [gate], [g_gate], [torch.zeros_like(weight)])
+    return g_y, -torch.mm(pairs.t(), g_total).t(), g_steep, g_weight, g_bias, -torch.mm(g_total, r), g_back
 
 
 stream_field = with_written_gradient(stream_formula, _stream_forward, _stream_backward)

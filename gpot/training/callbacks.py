@@ -91,8 +91,8 @@ class KeepBest(Callback):
 
     def nothing_kept(self) -> GpotError:
         return TrainingDiverged(
-            f"the result is the best validation by {self.monitor}, and there was none with a finite value. Train for more "
-            "epochs, or lower the learning rate (optimizer.*.lr)."
+            f"the result is the best validation by {self.monitor}, and none of them was finite. Lower the learning "
+            "rate (optimizer.*.lr), or train for more epochs."
         )
 
     def restore(self) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gpot.config.schema import OptimizerConfig, VaeConfig
 from gpot.training.schedule import adam
-from third_party.btcvae import BetaTCVAE, LossTerms, annealing, btcvae_loss
+from third_party.btcvae import BetaTCVAE, LossTerms, annealing, btcvae_loss, pressure
 
 
 class VAEModule(L.LightningModule):
@@ -26,17 +26,19 @@ class VAEModule(L.LightningModule):
         self.network, self.config, self.optimizer_config = network, config, optimizer
         self.dataset_size, self.steps = dataset_size, steps
 
-    def _terms(self, x: Tensor, anneal: float) -> LossTerms:
+    def _terms(self, x: Tensor, anneal: float, factor: float = 1.0) -> LossTerms:
         logits, mean, log_variance, z = (tensor.float() for tensor in self.network(x))
         return btcvae_loss(
             logits, x, mean, log_variance, z,
             dataset_size=self.dataset_size,
-            alpha=self.config.alpha, beta=self.config.beta, gamma=self.config.gamma,
+            alpha=factor * self.config.alpha, beta=factor * self.config.beta, gamma=factor * self.config.gamma,
             anneal=anneal, estimator=self.config.estimator,
         )  # fmt: skip
 
     def training_step(self, batch: tuple[Tensor], _: int) -> Tensor:
-        terms = self._terms(batch[0], annealing(self.global_step + 1, self.config.annealing_steps))
+        step, config = self.global_step + 1, self.config
+        factor = pressure(step, config.pressure_start, config.pressure_steps)
+        terms = self._terms(batch[0], annealing(step, config.annealing_steps), factor)
         self._log("train", terms)
         return terms.total
 

@@ -18,6 +18,7 @@ from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.velocity import RidgeVelocity, Velocity
 from gpot.maths.charts import Chart
+from gpot.maths.divergence_free import WeightedField
 
 DTYPE = torch.float64
 OMEGA = 1.5
@@ -30,8 +31,8 @@ class Linear(Velocity):
         super().__init__(len(matrix))
         self.matrix = torch.nn.Parameter(matrix)
 
-    def weighted_divergence(self, t: Tensor | float, y: Tensor, p: Tensor | None, r: Tensor) -> Tensor:
-        return y @ self.matrix.T
+    def weighted_field(self) -> WeightedField:
+        return lambda y, t, p, r: y @ self.matrix.T
 
 
 def rigid(n_steps: int = 40) -> GaussianPreservingFlow:
@@ -48,7 +49,7 @@ def ridge(chart: Chart, n_steps: int) -> GaussianPreservingFlow:
     return GaussianPreservingFlow(velocity, chart, n_steps)
 
 
-# -- estimates ----------------------------------------------------------------------------------------------------------
+# -- estimates ---------------------------------------------------------------
 
 
 def test_estimate_of_values() -> None:
@@ -77,7 +78,7 @@ def test_cost_summary() -> None:
     assert summary.mean == pytest.approx(9.0) and summary.stderr == pytest.approx(0.0, abs=1e-12)
 
 
-# -- likelihood ---------------------------------------------------------------------------------------------------------
+# -- likelihood ---------------------------------------------------------------
 
 
 def test_nll_of_a_scaled_gaussian() -> None:
@@ -113,7 +114,7 @@ def test_exact_nll_of_a_resolved_flow_is_that_of_f(chart: Chart) -> None:
     assert abs(nll_exact(gp, z, log_det_f).mean - nll(z, log_det_f).mean) <= error.mean * (1.0 + 1e-9)
 
 
-# -- certificate --------------------------------------------------------------------------------------------------------
+# -- certificate ---------------------------------------------------------------
 
 
 def test_gap_equals_brute_force() -> None:
@@ -167,11 +168,11 @@ def test_certificate_refuses_what_it_cannot_judge() -> None:
         certificate(x, torch.full_like(x, torch.nan), 5)
 
 
-# -- energy -------------------------------------------------------------------------------------------------------------
+# -- energy ---------------------------------------------------------------
 
 
 def test_energy_of_a_rigid_rotation() -> None:
-    """dc_i/dt = sqrt(2/pi) exp(-z_i^2/2) (A z)_i, and E exp(-z^2) = 1/sqrt(3): the energy is 2 omega^2 / (pi sqrt(3))."""
+    """dc_i/dt = sqrt(2/pi) exp(-z_i^2/2) (A z)_i, E exp(-z^2) = 1/sqrt(3): the energy is 2 omega^2 / (pi sqrt(3))."""
     energy = cube_energy(rigid(), 20_000, torch.Generator().manual_seed(0))
     expected = 2.0 * OMEGA**2 / (math.pi * math.sqrt(3.0))
     assert abs(energy.mean - expected) < 4.0 * energy.stderr

@@ -1,8 +1,8 @@
 """The released flow on random weights: trajectories, reverse, energy, penalty, Gaussian-side map, log-determinants.
 
-The released code is not quite the paper's formula: its wall is at b = 1 - 2^-23, it pairs the position after a step with the
-time before it, sums the penalty over steps without dt, shares the probes over the batch, and clips the cube to 1 - 2^-23.
-These slips are made here, in the test, around our functions.
+The released code is not quite the paper's formula: its wall is at b = 1 - 2^-23, it pairs the position after a step
+with the time before it, sums the penalty over steps without dt, shares the probes over the batch, and clips the cube
+to 1 - 2^-23. These slips are made here, in the test, around our functions.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ CASES = {"d2_blocks1": ((15, 15), 1), "d4_blocks2": ((7, 5), 2), "d10_blocks9": 
 def golden(request: pytest.FixtureRequest) -> tuple[dict[str, Tensor], Field]:
     """The golden tensors, and the released velocity made of ours.
 
-    With y = x / sqrt(b) the released q_j = x_j^2 - b is b (y_j^2 - 1), so v_released(x) = b^(3/2) v(y) for a network whose
-    input weights are multiplied by sqrt(b).
+    With y = x / sqrt(b) the released q_j = x_j^2 - b is b (y_j^2 - 1), so v_released(x) = b^(3/2) v(y) for a network
+    whose input weights are multiplied by sqrt(b).
     """
     data = load_file(shared_path(f"reference/golden/gp_flow_{request.param}.safetensors"))
     hidden, n_blocks = CASES[request.param]
@@ -70,14 +70,14 @@ def test_energy_with_the_released_pairing(golden: tuple[dict[str, Tensor], Field
     shifted = torch.stack([field(t, y) for t, y in zip(path.times[:-1], path.points[1:], strict=True)])
     torch.testing.assert_close(kinetic_energy(shifted, path.dt).reshape(1), data["energy"], **EXACT)
     ours = kinetic_energy(path.velocities[:-1], path.dt)
-    assert abs(ours - data["energy"]) > 1e-6 * ours  # the slip is visible: this test would notice if it were in our code
+    assert abs(ours - data["energy"]) > 1e-6 * ours  # the slip can be seen
 
 
 def test_total_derivative(golden: tuple[dict[str, Tensor], Field]) -> None:
     data, field = golden
     w = total_derivative(field, data["t"][1], data["x"], step=STEP)
-    # Velocities rounded to a few eps each, their difference divided by the step.
-    cancellation = 8 * torch.finfo(w.dtype).eps * data["v"].abs().max().item() / STEP
+    # velocities rounded to some tens of eps (sums over 50 units), their difference divided by the step
+    cancellation = 64 * torch.finfo(w.dtype).eps * data["v"].abs().max().item() / STEP
     torch.testing.assert_close(w, data["lagrangian_derivative_fd_t1"], rtol=0.0, atol=cancellation)
 
 

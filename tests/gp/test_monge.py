@@ -17,7 +17,7 @@ DTYPE = torch.float64
 
 
 class CubicFlow(nn.Module):
-    """z = y + y^3 / 10 with y = x A^T: a known log-determinant, and an inverse by Newton's method if there is to be one."""
+    """z = y + y^3 / 10 with y = x A^T: a known log-determinant; its inverse by Newton's method, if it has one."""
 
     def __init__(self, dim: int = 3, invertible: bool = True) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ def test_density_is_that_of_f(x: Tensor) -> None:
 def test_inverse(x: Tensor) -> None:
     monge = MongeMap(CubicFlow(), make_gp(n_steps=10))
     s = monge.transport(x)
-    assert (monge.inverse(s) - x).abs().max() < 1e-2
+    assert 1e-6 < (monge.inverse(s) - x).abs().max() < 0.1
     torch.testing.assert_close(monge.inverse(s, refine=8), x, rtol=0.0, atol=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Costs against exact discrete OT, Bures' formula, Procrustes against every other rotation, Jacobians against autograd."""
+"""Costs against exact discrete OT, Bures' formula, Procrustes against other rotations, Jacobians against autograd."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def bend(x: Tensor) -> Tensor:
     return torch.sin(x @ torch.linspace(-1.0, 2.0, x.shape[1] ** 2, dtype=x.dtype).view(x.shape[1], -1)) + x**3
 
 
-# -- cost and density ---------------------------------------------------------------------------------------------------
+# -- cost and density ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dim", [1, 3])
@@ -73,7 +73,7 @@ def test_gaussian_log_density() -> None:
     torch.testing.assert_close(gaussian_log_density(z), expected, rtol=1e-13, atol=1e-13)
 
 
-# -- Procrustes ---------------------------------------------------------------------------------------------------------
+# -- Procrustes ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dim", [2, 3, 7])
@@ -111,7 +111,7 @@ def test_a_reflection_costs_less_where_it_is_allowed() -> None:
     assert transport_cost(x, z @ reflection.T).mean() < transport_cost(x, z @ rotation.T).mean() - 0.1
 
 
-# -- Gelbrich -----------------------------------------------------------------------------------------------------------
+# -- Gelbrich ---------------------------------------------------------------
 
 
 def test_gelbrich_is_bures_for_gaussians() -> None:
@@ -151,7 +151,7 @@ def test_gelbrich_refuses_what_is_no_covariance() -> None:
         gelbrich(zero, torch.diag(torch.tensor([1.0, -1.0], dtype=DTYPE)), zero, torch.eye(2, dtype=DTYPE))
 
 
-# -- Jacobian -----------------------------------------------------------------------------------------------------------
+# -- Jacobian ---------------------------------------------------------------
 
 
 def test_jacobian_and_log_det_against_autograd() -> None:

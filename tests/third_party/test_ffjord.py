@@ -132,11 +132,11 @@ def test_gradient_of_the_exact_trace_equals_autograd(hidden: tuple[int, ...]) ->
 
 
 def test_log_det_equals_autograd_of_the_solved_map() -> None:
-    """60 steps leave 1e-6 here; by backward and by forward mode, which the frozen flow's users need."""
-    flow, x = random_flow(n_steps=60).requires_grad_(False), torch.randn(4, 3, dtype=torch.float64)
+    """By backward and by forward mode, which users of a frozen flow need. Solver's error: below (1/40)^4 = 4e-7."""
+    flow, x = random_flow(n_steps=40).requires_grad_(False), torch.randn(4, 3, dtype=torch.float64)
     z, log_det = flow(x)
     jacobian = jacobian_of(flow.transform, x)
-    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian)[1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian)[1], rtol=0, atol=1e-6)
     torch.testing.assert_close(flow.transform(x), z, rtol=0, atol=1e-12)
     e = torch.randn_like(x)
     _, tangent = torch.func.jvp(flow.transform, (x,), (e,))

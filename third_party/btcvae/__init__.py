@@ -1,6 +1,23 @@
 """beta-TCVAE: a variational autoencoder whose total correlation is penalized. See README.md."""
 
-from third_party.btcvae.loss import Estimator, LossTerms, annealing, btcvae_loss, log_densities, log_importance_weights
+from third_party.btcvae.loss import (
+    Estimator,
+    LossTerms,
+    annealing,
+    btcvae_loss,
+    log_densities,
+    log_importance_weights,
+    pressure,
+)
 from third_party.btcvae.model import BetaTCVAE
 
-__all__ = ["BetaTCVAE", "Estimator", "LossTerms", "annealing", "btcvae_loss", "log_densities", "log_importance_weights"]
+__all__ = [
+    "BetaTCVAE",
+    "Estimator",
+    "LossTerms",
+    "annealing",
+    "btcvae_loss",
+    "log_densities",
+    "log_importance_weights",
+    "pressure",
+]

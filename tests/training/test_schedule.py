@@ -1,0 +1,72 @@
+"""Schedules: lambda is halved as appendix C says, and one cycle of the learning rate has the shape of one cycle."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from gpot.config.schema import OptimizerConfig, Schedule
+from gpot.training.schedule import WARM_UP, adam, one_cycle, penalty_weight
+
+
+@pytest.mark.parametrize("epochs", [6, 10, 200, 2000, 2001])
+def test_five_halvings_at_equal_intervals(epochs: int) -> None:
+    weights = [penalty_weight(5e-4, 5, epoch, epochs) for epoch in range(epochs)]
+    # halving k (of 5, at the ends of the first five of six plateaus) has happened once epoch / epochs >= k / 6
+    expected = [5e-4 * 0.5 ** sum(6 * epoch >= k * epochs for k in range(1, 6)) for epoch in range(epochs)]
+    assert weights == expected  # powers of 2: exact
+    lengths = Counter(weights)
+    assert sorted(lengths, reverse=True) == [5e-4 * 0.5**k for k in range(6)]
+    assert max(lengths.values()) - min(lengths.values()) <= 1
+    if epochs % 6 == 0:
+        assert set(lengths.values()) == {epochs // 6}
+
+
+def test_lambda_without_halvings_is_constant_and_never_below_the_last_plateau() -> None:
+    assert {penalty_weight(0.3, 0, epoch, 7) for epoch in range(7)} == {0.3}
+    assert penalty_weight(1.0, 5, 6, 6) == penalty_weight(1.0, 5, 60, 6) == 2**-5
+    assert [penalty_weight(1.0, 5, epoch, 2) for epoch in range(2)] == [1.0, 2**-3]  # fewer epochs than plateaus
+
+
+@pytest.mark.parametrize("steps", [1, 2, 20, 100, 1777])
+def test_one_cycle_rises_once_to_one_and_falls_to_zero(steps: int) -> None:
+    factors = [one_cycle(step, steps) for step in range(steps)]
+    assert all(0 <= factor <= 1 for factor in factors)
+    assert one_cycle(steps, steps) == one_cycle(10 * steps, steps) == pytest.approx(0, abs=1e-12)  # past the end
+    if steps < 20:
+        return
+    peak = factors.index(max(factors))
+    assert abs(peak + 1 - WARM_UP * steps) <= 1
+    # neighbours of the peak are 1 / warm-up steps apart before it, and flat after it
+    assert max(factors) >= 1 - 1 / (WARM_UP * steps)
+    assert factors[: peak + 1] == sorted(factors[: peak + 1]) and factors[peak:] == sorted(factors[peak:], reverse=True)
+    assert factors[0] == pytest.approx(1 / (WARM_UP * steps))
+    assert factors[-1] == pytest.approx(0, abs=1e-12)
+    # 1 - cos is at most half the square of its angle
+    assert factors[-2] <= (torch.pi / ((1 - WARM_UP) * steps)) ** 2 / 4 * (1 + 1e-9)
+
+
+def test_one_cycle_reaches_one_exactly_where_the_warm_up_is_whole_steps() -> None:
+    assert one_cycle(4, 100) == 1.0
+    # linear before: the k-th of five steps has k / 5
+    assert [one_cycle(step, 100) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    # half a cosine after: its middle is one half
+    assert one_cycle(5 + 47, 100) == pytest.approx(0.5, abs=torch.pi / 2 / 95)
+
+
+@pytest.mark.parametrize("schedule", list(Schedule))
+def test_adam_follows_the_schedule_step_by_step(schedule: Schedule) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    made = adam([parameter], OptimizerConfig(0.25, schedule, weight_decay=0.125, gradient_clip=None), steps=40)
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]  # type: ignore[index]
+    assert made["lr_scheduler"]["interval"] == "step"  # type: ignore[index]
+    assert optimizer.param_groups[0]["weight_decay"] == 0.125  # type: ignore[attr-defined]
+    rates = []
+    for _ in range(40):
+        rates.append(optimizer.param_groups[0]["lr"])  # type: ignore[attr-defined]
+        optimizer.step()  # type: ignore[attr-defined]
+        scheduler.step()
+    factors = [1.0] * 40 if schedule is Schedule.constant else [one_cycle(step, 40) for step in range(40)]
+    assert rates == [0.25 * factor for factor in factors]

@@ -21,7 +21,7 @@ from third_party.btcvae import Estimator
 
 
 class Schedule(str, Enum):
-    """Learning rate: constant, or one cycle (linear to its peak over 5 % of the steps, then by a cosine to 0)."""
+    """Learning rate: constant, or one cycle (linear to its peak over 15 % of the steps, then by a cosine to 0)."""
 
     constant = "constant"
     one_cycle = "one_cycle"

@@ -130,8 +130,8 @@ def ridge_field(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) ->
     twice_w, twice_o, twice_b, twice_pairs = 2.0 * w, 2.0 * o, 2.0 * b, 2.0 * pairs
 
     def field(y: Tensor, t: Tensor | float, p: Tensor | None, r: Tensor) -> Tensor:
-        along = steep.sum(1, keepdim=True) if p is None else torch.mm(steep, p.t())
-        total = ridge_sum(y, r, along, twice_w, first_bias(twice_b, twice_o, t), twice_pairs, back)
+        p = torch.ones_like(r[:1]) if p is None else p
+        total = ridge_sum(y, p, r, twice_w, first_bias(twice_b, twice_o, t), steep, twice_pairs, back)
         return torch.addmm(total, r, constant)
 
     return field

@@ -44,8 +44,7 @@ def total_derivative_exact(field: Field, t: Tensor, y: Tensor) -> Tensor:
     Departure: replaces eq. (12). The velocity is evaluated twice, as there.
     """
     t = torch.as_tensor(t, dtype=y.dtype, device=y.device)
-    _, derivative = torch.func.jvp(field, (t, y), (torch.ones_like(t), field(t, y)))
-    return derivative
+    return torch.func.jvp(field, (t, y), (torch.ones_like(t), field(t, y)))[1]
 
 
 def antisymmetric_penalty(w: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:

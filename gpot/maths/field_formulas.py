@@ -65,19 +65,20 @@ def tangent_formula(y: Tensor, p: Tensor, r: Tensor, big_psi: Tensor, offset: Te
     """
     hidden_t = hidden_layers(y, layers)
     _, after = tangents_of(layers, hidden_t)
-    summands = p.t() * after[-1] - r.t() * hidden_t[-1][:, None, :]
+    summands = p.t().contiguous() * after[-1] - r.t().contiguous() * hidden_t[-1][:, None, :]
     return (torch.mm(big_psi, summands.flatten(0, 1)) - torch.mm(offset, r.t())).t().contiguous()
 
 
-def ridge_formula(y: Tensor, r: Tensor, steep: Tensor, weight: Tensor, bias: Tensor, pairs: Tensor, back: Tensor) -> Tensor:
-    r"""Sum over the rows of `pairs` of :math:`\mathrm{back}\, (\mathrm{steep} (g - g^2) - g\, r \cdot \mathrm{pair})`, g = sigmoid(A y + c).
+def ridge_formula(y: Tensor, p: Tensor, r: Tensor, weight: Tensor, bias: Tensor, steep: Tensor, pairs: Tensor, back: Tensor) -> Tensor:
+    r"""Sum over the rows e, f, b of `steep`, `pairs`, `back` of :math:`b\, ((g - g^2)\, p \cdot e - g\, r \cdot f)`, g = sigmoid(A y + c).
 
-    Two rows (one of the first, one of the second half of `pairs`) share each neuron.
+    The first and the second half of the rows share the same neurons.
 
-    Arguments: y, r: shape (n, d); steep: shape (2 K, n) or (2 K, 1); weight, bias: the layer A (K, d), c; pairs, back: shape (2 K, d).
+    Arguments: y, r: shape (n, d); p: shape (n, d), or (1, d) for all particles; weight, bias: the layer A (K, d), c; steep, pairs, back: (2 K, d).
     Returns: shape (n, d).
     """
     (gate,) = hidden_layers(y, (weight, bias))
-    steep = steep.view(2, -1, steep.shape[1])
-    total = steep - torch.mm(pairs, r.t()).view(2, *gate.shape)
-    return torch.mm(back.t(), (gate * (total - gate * steep)).flatten(0, 1)).t().contiguous()
+    halves = (2, weight.shape[0], -1)
+    slopes = torch.mm(steep, p.t()).view(halves)
+    values = torch.mm(pairs, r.t()).view(halves)
+    return torch.mm(back.t(), (gate * (slopes - gate * slopes - values)).flatten(0, 1)).t().contiguous()

@@ -117,7 +117,7 @@ def _tangent_forward(*inputs: Tensor) -> tuple[Tensor, ...]:
 
 def _tangent_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, ...]:
     y, p, r, big_psi, offset, *layers = inputs
-    grad_t, p_t, r_t = grad.t(), p.t(), r.t()
+    grad_t, p_t, r_t = grad.t(), p.t().contiguous(), r.t().contiguous()
     hidden_t = hidden_layers(y, layers)
     before, after = tangents_of(layers, hidden_t)
     last = hidden_t[-1][:, None, :]
@@ -143,24 +143,35 @@ def _tangent_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, 
     return g_y, g_p_t.t(), g_r_t.t(), g_big_psi, g_offset, *g_layers
 
 
+def _ridge_terms(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+    """Gate g, slopes p . e, and slopes - g slopes - r . f: what the gate multiplies."""
+    y, p, r, weight, bias, steep, pairs, _ = inputs
+    (gate,) = hidden_layers(y, (weight, bias))
+    slopes = torch.mm(steep, p.t())
+    falling = torch.addmm(slopes, pairs, r.t(), alpha=-1).view(2, *gate.shape)
+    slopes = slopes.view(2, weight.shape[0], -1)
+    return gate, slopes, falling.addcmul_(gate, slopes, value=-1)
+
+
 def _ridge_forward(*inputs: Tensor) -> tuple[Tensor, ...]:
-    return (ridge_formula(*inputs),)
+    gate, _, falling = _ridge_terms(inputs)
+    return (torch.mm(inputs[-1].t(), falling.mul_(gate).flatten(0, 1)).t().contiguous(),)
 
 
 def _ridge_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, ...]:
-    y, r, steep, weight, bias, pairs, back = inputs
-    (gate,) = hidden_layers(y, (weight, bias))
-    halves = steep.view(2, -1, steep.shape[1])
-    total = halves - torch.mm(pairs, r.t()).view(2, *gate.shape)
-    falling = torch.addcmul(total, gate, halves, value=-1)  # the sum is over gate * falling
+    y, p, r, weight, bias, steep, pairs, back = inputs
+    gate, slopes, falling = _ridge_terms(inputs)
     g_back = torch.mm((gate * falling).flatten(0, 1), grad)
-    g_along = torch.mm(back, grad.t()).view(falling.shape)
-    g_gate = (g_along * torch.addcmul(falling, gate, halves, value=-1)).sum(0)
-    g_total = g_along * gate
-    g_steep = torch.addcmul(g_total, g_total, gate, value=-1).flatten(0, 1).sum_to_size(steep.shape)
-    g_total = g_total.flatten(0, 1)
+    g_product = torch.mm(back, grad.t()).view(falling.shape)
+    g_gate = falling.addcmul_(gate, slopes, value=-1).mul_(g_product).sum(0)
+    g_values = g_product.mul_(gate)  # with the sign of -r . f
+    g_slopes = torch.addcmul(g_values, g_values, gate, value=-1).flatten(0, 1)
+    g_values = g_values.flatten(0, 1)
+    if p.shape[0] == 1:
+        g_slopes = g_slopes.sum(1, keepdim=True)
     g_y, g_weight, g_bias = _down_the_layers(y, (weight, bias), [gate], [g_gate], [torch.zeros_like(weight)])
-    return g_y, -torch.mm(pairs.t(), g_total).t(), g_steep, g_weight, g_bias, -torch.mm(g_total, r), g_back
+    g_p, g_r = torch.mm(steep.t(), g_slopes).t(), -torch.mm(pairs.t(), g_values).t()
+    return g_y, g_p, g_r, g_weight, g_bias, torch.mm(g_slopes, p), -torch.mm(g_values, r), g_back
 
 
 stream_field = with_written_gradient(stream_formula, _stream_forward, _stream_backward)

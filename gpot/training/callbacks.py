@@ -36,13 +36,18 @@ class StopWhenNotFinite(Callback):
 
 
 class EpochSeed(Callback):
-    """Seed torch from the run's seed and the epoch when an epoch begins: what is drawn in it does not depend on where
-    the run was interrupted."""
+    """Seed torch from the run's seed and the epoch before its first step: what is drawn in an epoch does not depend on
+    where the run was interrupted."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_index: int
+    ) -> None:
+        # not when the epoch starts: the data loader draws a number after that, unless the run was resumed just there
+        if batch_index > 0:
+            return
         # torch reads 32 bits of a seed on the CPU, so the pair is hashed and not packed into 64
         torch.manual_seed(int(np.random.SeedSequence([self.seed, trainer.current_epoch]).generate_state(1)[0]))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gpot.config.schema import OptimizerConfig, Schedule
 
-WARM_UP = 0.05  # share of a cycle in which the learning rate rises
+WARM_UP = 0.15  # share of a cycle in which the learning rate rises
 
 
 def penalty_weight(initial: float, halvings: int, epoch: int, epochs: int) -> float:
@@ -25,7 +25,7 @@ def penalty_weight(initial: float, halvings: int, epoch: int, epochs: int) -> fl
 
 
 def one_cycle(step: int, steps: int) -> float:
-    """Factor of the learning rate at a step: linear to 1 over the first 5 % of the steps, then half a cosine to 0."""
+    """Factor of the learning rate at a step: linear to 1 over the first 15 % of the steps, then half a cosine to 0."""
     position = (step + 1) / max(1, steps)
     if position <= WARM_UP:
         return position / WARM_UP

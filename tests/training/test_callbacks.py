@@ -208,8 +208,11 @@ def test_stop_when_not_finite(wrap: Callable[[Tensor], Any], value: float) -> No
 def test_epoch_seed_fixes_what_an_epoch_draws_and_nothing_repeats() -> None:
     def draw(seed: int, epoch: int) -> float:
         torch.rand(epoch)  # whatever was drawn before
-        EpochSeed(seed).on_train_epoch_start(trainer(epoch), Module())  # type: ignore[arg-type]
-        return torch.rand((), dtype=torch.float64).item()
+        EpochSeed(seed).on_train_batch_start(trainer(epoch), Module(), None, 0)  # type: ignore[arg-type]
+        first = torch.rand((), dtype=torch.float64).item()
+        EpochSeed(seed).on_train_batch_start(trainer(epoch), Module(), None, 1)  # type: ignore[arg-type]
+        assert torch.rand((), dtype=torch.float64).item() != first, "the later steps of an epoch draw on"
+        return first
 
     draws = {(seed, epoch): draw(seed, epoch) for seed in (0, 1, 1234) for epoch in range(20)}
     assert len(set(draws.values())) == len(draws)

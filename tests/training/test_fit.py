@@ -1,4 +1,4 @@
-"""The training loop: a killed run goes on as if nothing had happened, and a GP flow finds the optimum where it is known."""
+"""The training loop: a killed run goes on as if nothing had happened, and a GP flow finds an optimum that is known."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Recorder(Callback):
 
 
 class Run:
-    """A small training with all that a checkpoint must carry: Adam, one cycle, lambda, random probes, a grid that grows."""
+    """A small training with all that must survive: Adam, one cycle, lambda, random probes, a grid that grows."""
 
     def __init__(self, config: Config, work: Path, seed: int) -> None:
         draw = torch.Generator().manual_seed(0)
@@ -304,7 +304,7 @@ def test_gp_flow_reaches_the_monge_cost_of_a_linear_map(config: Config, tmp_path
     after = list(problem.flow.parameters())
     assert all(torch.equal(old, new) for old, new in zip(frozen, after, strict=True))
     assert all(p.grad is None and not p.requires_grad for p in after)
-    assert not any(part.training for part in problem.flow.modules())
+    assert not any(part.training for part in problem.flow.flow.modules())
 
 
 def test_penalties_lower_the_energy(config: Config, tmp_path: Path) -> None:

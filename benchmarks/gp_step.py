@@ -1,0 +1,168 @@
+r"""Time and memory of one training step of a GP flow: our velocities against the dense construction.
+
+    python benchmarks/gp_step.py [--out outputs/bench/gp_step.json] [--quick] [--threads 1]
+
+A step is 15 Runge-Kutta steps forward in the cube (60 evaluations), the transport cost, its gradient, and one step of Adam, for
+1024 particles in float32. `dense` (:mod:`benchmarks.dense`) is measured in the same run.
+
+Seconds: the least over the repeats; with one thread the processor time of the process, which other work on the machine
+does not inflate, else the wall clock. Memory: each measurement has a process of its own, started afresh (not forked: a child
+inherits the `ru_maxrss` of its parent through fork and exec); a step of eight particles loads and allocates what any step
+needs; then `peak_mb` is the largest resident set (VmHWM of /proc/self/status, reset beforehand) minus the one before the
+full step. Where /proc is absent, `ru_maxrss` takes its place.
+
+A dense step expected to need more than 12 GB (from one with a single Runge-Kutta step) is not run: its entries are null, with a note.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from benchmarks.dense import dense_velocity  # noqa: E402
+from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity  # noqa: E402
+from gpot.maths.charts import Chart, from_cube, to_cube  # noqa: E402
+from gpot.maths.integrate import integrate  # noqa: E402
+
+N_STEPS = 15
+BATCH = 1024
+HIDDEN = {2: (15, 15), 10: (50, 50, 50), 20: (50, 50, 50)}
+WIDTH = {2: 64, 10: 256, 20: 256}
+MEMORY_LIMIT_MB = 12_000.0
+
+
+def resident_mb(field: str) -> float:
+    """`VmRSS` or `VmHWM` of this process in MB."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return next(float(line.split()[1]) / 1024.0 for line in lines if line.startswith(field))
+
+
+def reset_peak() -> None:
+    """VmHWM := VmRSS, where the system allows it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def training_step(kind: str, dim: int, n_steps: int) -> Callable[[int], None]:
+    """A function that trains once on a number of particles."""
+    torch.manual_seed(0)
+    velocity: Velocity = RidgeVelocity(dim, WIDTH[dim]) if kind == "ridge" else MLPVelocity(dim, HIDDEN[dim])
+    optimizer = torch.optim.Adam(velocity.parameters())
+
+    def dense(t: Tensor | float, c: Tensor) -> Tensor:
+        layers = velocity.denses
+        return dense_velocity(t, c, [layer.weight for layer in layers], [layer.bias for layer in layers])
+
+    def step(batch: int) -> None:
+        z = torch.randn(batch, dim).clamp(-4.0, 4.0)
+        x = z + 0.1 * torch.randn(batch, dim)
+        field = dense if kind == "dense" else velocity.field(Chart.cube)
+        moved = from_cube(integrate(field, to_cube(z), n_steps))
+        optimizer.zero_grad()
+        (x - moved).square().sum(1).mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def measure(kind: str, dim: int, n_steps: int, repeats: int) -> dict[str, float]:
+    """Seconds and peak memory of a step, in this process."""
+    step = training_step(kind, dim, n_steps)
+    step(8)
+    reset_peak()
+    before = resident_mb("VmRSS")
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    seconds = []
+    for _ in range(repeats):
+        start = clock()
+        step(BATCH)
+        seconds.append(clock() - start)
+    return {"seconds": min(seconds), "peak_mb": resident_mb("VmHWM") - before}
+
+
+def in_own_process(kind: str, dim: int, n_steps: int, repeats: int, threads: int) -> dict[str, float]:
+    """:func:`measure` in a fresh interpreter."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--measure", kind, str(dim), str(n_steps), str(repeats)]
+    done = subprocess.run([*command, "--threads", str(threads)], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def dense_row(dim: int, repeats: int, threads: int) -> dict[str, float | str | None]:
+    """The dense measurement, or nulls with a note where it would not fit."""
+    expected = N_STEPS * in_own_process("dense", dim, 1, 1, threads)["peak_mb"]
+    if expected > MEMORY_LIMIT_MB:
+        note = f"dense not run: {N_STEPS} steps would need about {expected:.0f} MB, more than {MEMORY_LIMIT_MB:.0f}"
+        return {"dense_seconds": None, "dense_peak_mb": None, "note": note}
+    found = in_own_process("dense", dim, N_STEPS, repeats, threads)
+    return {"dense_seconds": found["seconds"], "dense_peak_mb": found["peak_mb"]}
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as text, with the ratios dense / ours."""
+    lines = [f"{'dim':>4} {'velocity':>9} {'seconds':>9} {'peak MB':>9} {'dense s':>9} {'dense MB':>9} {'faster':>7} {'leaner':>7}"]
+    for row in rows:
+        ours = f"{row['dim']:>4} {row['velocity']:>9} {row['seconds']:>9.4f} {row['peak_mb']:>9.1f}"
+        if row["dense_seconds"] is None:
+            lines.append(f"{ours}   {row['note']}")
+            continue
+        ratios = row["dense_seconds"] / row["seconds"], row["dense_peak_mb"] / max(row["peak_mb"], 0.1)
+        lines.append(f"{ours} {row['dense_seconds']:>9.4f} {row['dense_peak_mb']:>9.1f} {ratios[0]:>6.1f}x {ratios[1]:>6.1f}x")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("outputs/bench/gp_step.json"))
+    parser.add_argument("--quick", action="store_true", help="d = 2 and 10 only, fewer repeats")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--measure", nargs=4, metavar=("KIND", "DIM", "STEPS", "REPEATS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.measure:
+        kind, dim, n_steps, repeats = options.measure
+        print(json.dumps(measure(kind, int(dim), int(n_steps), int(repeats))))
+        return
+
+    rows = []
+    for dim in (2, 10) if options.quick else (2, 10, 20):
+        fast, slow = (5, 1 if dim > 2 else 5) if options.quick else (10, 2 if dim > 2 else 10)
+        dense = dense_row(dim, slow, options.threads)
+        for velocity in ("mlp", "ridge"):
+            found = in_own_process(velocity, dim, N_STEPS, fast, options.threads)
+            rows.append({"dim": dim, "velocity": velocity, "batch": BATCH, **found, **dense})
+    result = {
+        "item": "gp_step",
+        "rows": rows,
+        "steps": N_STEPS,
+        "threads": options.threads,
+        "clock": "process" if options.threads == 1 else "wall",
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "machine": platform.machine(),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(table(rows))
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()

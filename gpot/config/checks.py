@@ -11,6 +11,11 @@ from gpot.errors import BadConfig
 
 
 def dimensions_agree(config: Config) -> None:
+    if config.dataset.dim < 2:
+        raise BadConfig(
+            f"a Gaussian-preserving flow needs dataset.dim of at least 2, got {config.dataset.dim}. Set vae.latent_dim "
+            "to 2 or more: dataset.dim follows it."
+        )
     if config.dataset.dim != config.vae.latent_dim:
         raise BadConfig(
             f"the flow of dataset '{config.dataset.name}' sees the VAE's codes, so dataset.dim must equal "
@@ -35,18 +40,30 @@ def sizes_positive(config: Config) -> None:
         "flow.epochs": config.flow.epochs,
         "flow.batch_size": config.flow.batch_size,
         "flow.training_steps": config.flow.training_steps,
+        "flow.tolerance": config.flow.tolerance,
+        "flow.n_blocks": config.flow.n_blocks,
+        "flow.hidden": min(config.flow.hidden, default=0),
         "gp.epochs": config.gp.epochs,
         "gp.epochs_penalized": config.gp.epochs_penalized,
         "gp.batch_size": config.gp.batch_size,
+        "gp.n_validation": config.gp.n_validation,
         "gp.n_steps": config.gp.n_steps,
+        "gp.logdet_tolerance": config.gp.logdet_tolerance,
+        "gp.mlp.hidden": min(config.gp.mlp.hidden, default=0),
         "gp.ridge.width": config.gp.ridge.width,
         "optimizer.vae.lr": config.optimizer.vae.lr,
         "optimizer.flow.lr": config.optimizer.flow.lr,
         "optimizer.gp.lr": config.optimizer.gp.lr,
+        "evaluate.n_data": config.evaluate.n_data,
+        "evaluate.n_exact": config.evaluate.n_exact,
+        "evaluate.certificate_batches": config.evaluate.certificate_batches,
+        "evaluate.n_dci_train": config.evaluate.n_dci_train,
+        "evaluate.n_dci_test": config.evaluate.n_dci_test,
     }
     for name, value in values.items():
         if value <= 0:
-            raise BadConfig(f"{name} must be positive, got {value}. Set {name} to a positive number.")
+            what = "a list of positive numbers" if name.endswith("hidden") else "a positive number"
+            raise BadConfig(f"{name} must be {what}, got {value}. Set {name} to {what}.")
 
 
 def batches_fit(config: Config) -> None:
@@ -58,6 +75,15 @@ def batches_fit(config: Config) -> None:
     if config.vae.batch_size < 3:
         raise BadConfig(
             f"vae.batch_size must be at least 3 (the stratified weights of beta-TCVAE), got {config.vae.batch_size}."
+        )
+
+
+def certificate_fits(config: Config) -> None:
+    batch, samples = config.evaluate.certificate_batch, config.evaluate.n_prior
+    if not 2 <= batch <= samples:
+        raise BadConfig(
+            f"evaluate.certificate_batch must lie in 2..{samples}, the number of samples evaluate.n_prior, and got "
+            f"{batch}. Set evaluate.certificate_batch in that range, or a larger evaluate.n_prior."
         )
 
 
@@ -109,6 +135,7 @@ RULES: tuple[Callable[[Config], None], ...] = (
     blocks_fit,
     sizes_positive,
     batches_fit,
+    certificate_fits,
     grid_refinable,
     split_fits,
     penalty_consistent,

@@ -49,11 +49,15 @@ class Divergence(str, Enum):
 
 
 class Rotation(str, Enum):
-    """The orthogonal map before the GP flow: none, or the best one in closed form, with or without reflections."""
+    """The orthogonal map before the GP flow, the best one in closed form.
+
+    `procrustes`: among rotations (det Q = 1): a flow that keeps orientation, as FFJORD does, reaches the Monge map by no
+    other (Lemma 1). `reflection`: among all orthogonal maps, for flows that reverse it (appendix B.1.2).
+    """
 
     none = "none"
     procrustes = "procrustes"
-    proper = "proper"
+    reflection = "reflection"
 
 
 class Source(str, Enum):

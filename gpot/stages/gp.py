@@ -79,7 +79,7 @@ def _train(gp: GaussianPreservingFlow, pairs: Artifact, config: Config, work: Pa
     arrays = pairs.tensors("pairs.safetensors")
     x, z = arrays["x_train"], arrays["z_train"]
     if config.gp.rotation is not Rotation.none:
-        gp.set_rotation(fit_rotation(x, z, allow_reflection=config.gp.rotation is Rotation.procrustes))
+        gp.set_rotation(fit_rotation(x, z, allow_reflection=config.gp.rotation is Rotation.reflection))
     epochs = n_epochs(config)
     n_batches = len(x) // min(config.gp.batch_size, len(x))
     validation = (arrays["x_validation"], arrays["z_validation"])
@@ -123,7 +123,7 @@ def rotation_only(config: Config, pairs: Artifact) -> GaussianPreservingFlow:
         for parameter in still.parameters():
             parameter.zero_()
     arrays = pairs.tensors("pairs.safetensors")
-    reflect = config.gp.rotation is not Rotation.proper
+    reflect = config.gp.rotation is Rotation.reflection
     gp = GaussianPreservingFlow(still, config.gp.chart, 1, config.gp.method)
     gp.set_rotation(fit_rotation(arrays["x_train"], arrays["z_train"], allow_reflection=reflect))
     return gp.to(device_of(config)).eval().requires_grad_(False)

@@ -48,12 +48,15 @@ def test_one_cycle_rises_once_to_one_and_falls_to_zero(steps: int) -> None:
     assert factors[-2] <= (torch.pi / ((1 - WARM_UP) * steps)) ** 2 / 4 * (1 + 1e-9)
 
 
-def test_one_cycle_reaches_one_exactly_where_the_warm_up_is_whole_steps() -> None:
-    assert one_cycle(4, 100) == 1.0
-    # linear before: the k-th of five steps has k / 5
-    assert [one_cycle(step, 100) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    # half a cosine after: its middle is one half
-    assert one_cycle(5 + 47, 100) == pytest.approx(0.5, abs=torch.pi / 2 / 95)
+def test_one_cycle_is_linear_and_then_half_a_cosine() -> None:
+    steps = 1000
+    rise = round(WARM_UP * steps)
+    assert rise == pytest.approx(WARM_UP * steps), "the warm-up is whole steps here"
+    assert [one_cycle(step, steps) for step in range(rise)] == pytest.approx([(k + 1) / rise for k in range(rise)])
+    assert one_cycle(rise - 1, steps) == pytest.approx(1.0)
+    # the middle of the fall is one half, to half a step of the steepest slope
+    middle = (rise + steps) // 2 - 1
+    assert one_cycle(middle, steps) == pytest.approx(0.5, abs=torch.pi / 2 / (steps - rise))
 
 
 @pytest.mark.parametrize("schedule", list(Schedule))

@@ -1,0 +1,247 @@
+"""The configs: every choice composes, every mistake fails before anything is built and says what the options are."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gpot.config import CONFIGS, Config, compose
+from gpot.config.checks import RULES, check
+from gpot.config.entry import explain
+from gpot.config.schema import GROUPS, Divergence, PenaltyKind, Schedule, Solver, VelocityName
+from gpot.errors import BadConfig
+from tests.conftest import ROOT
+
+ROOTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
+
+
+def options(group: str) -> list[str]:
+    """Choices of a group as they are typed: `table1`, `fig4/gp_euler`."""
+    folder = CONFIGS / group
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def values(node: Any, path: str = "") -> Any:
+    """(name, value) of every option of a config."""
+    if isinstance(node, dict) or hasattr(node, "__dataclass_fields__"):
+        for name, child in (node if isinstance(node, dict) else vars(node)).items():
+            yield from values(child, f"{path}{name}.")
+    else:
+        yield path.rstrip("."), node
+
+
+def test_every_root_config_has_a_script_and_every_folder_a_schema() -> None:
+    assert not [root for root in ROOTS if not (ROOT / "scripts" / f"{root}.py").is_file()]
+    folders = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
+    assert folders - {"experiment", "hydra"} == set(GROUPS)
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_root_composes_with_each_experiment_and_budget(root: str) -> None:
+    for experiment, budget in itertools.product(options("experiment"), options("budget")):
+        config = compose(root, [f"experiment={experiment}", f"budget={budget}"])
+        assert config.budget.name == budget
+        scale = config.budget.scales[config.dataset.scale]
+        assert (config.gp.epochs, config.vae.epochs) == (scale.gp.epochs, scale.vae.epochs), "the budget decides"
+        # nobody's own folder, no account
+        assert not [value for _, value in values(config) if isinstance(value, str) and Path(value).is_absolute()]
+        assert config.logger.name == "none" and config.device.name == "cpu"
+
+
+COUNT = max(len(options(group)) for group in GROUPS)
+
+
+@pytest.mark.parametrize("number", range(COUNT))
+def test_every_option_of_every_group_composes(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    chosen = {group: options(group)[number % len(options(group))] for group in GROUPS}
+    config = compose("train_gp", [f"{group}={option}" for group, option in chosen.items()])
+    named = {group: getattr(config, group).name for group in GROUPS if group != "paths"}
+    assert named == {group: chosen[group] for group in named}, "the command line wins over the budget's own choices"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.relative_to(CONFIGS).as_posix())
+def test_package_directive_is_the_first_line(path: Path) -> None:
+    """Below another comment Hydra ignores it without a word."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    used = [number for number, line in enumerate(lines) if "@package" in line]
+    assert used in ([], [0]) and lines[0].startswith("# ")
+    if path.is_relative_to(CONFIGS / "experiment"):
+        assert used == [0], "an experiment sets options of other groups"
+
+
+def test_a_choice_on_the_command_line_wins_over_the_budget() -> None:
+    plain, chosen = compose("train_gp", ["budget=quick"]), compose("train_gp", ["gp=mlp", "budget=quick"])
+    assert plain.gp.velocity is VelocityName.ridge and chosen.gp.velocity is VelocityName.mlp
+    assert plain.optimizer.gp.schedule is chosen.optimizer.gp.schedule is Schedule.one_cycle
+    assert plain.flow.training_solver is Solver.rk4 and plain.flow.divergence is Divergence.exact
+    assert chosen.gp.epochs == plain.gp.epochs, "scale stays with the budget"
+    free = compose("train_gp", ["optimizer=paper", "flow.divergence=hutchinson", "gp.epochs=3", "penalty=kinetic"])
+    assert free.optimizer.gp.schedule is Schedule.constant and free.flow.divergence is Divergence.hutchinson
+    assert free.gp.epochs == 3 and free.penalty.kind is PenaltyKind.kinetic and free.budget.name == "quick"
+
+
+def test_the_paper_budget_is_the_papers_own_settings() -> None:
+    config = compose("train_gp", ["budget=paper", "penalty=euler_latent"])
+    assert config.gp.velocity is VelocityName.mlp and config.gp.mlp.hidden == [50, 50, 50] and config.gp.n_steps == 15
+    assert config.optimizer.gp.schedule is Schedule.constant and config.penalty.halvings == 5
+    assert config.flow.training_solver is Solver.dopri5 and config.flow.hidden == [64, 64]
+
+
+MISTAKES: dict[str, list[str]] = {
+    # override: what the message must say
+    "penalty.wieght=1": ["penalty.wieght", "kind, weight, halvings", "Did you mean 'weight'?"],
+    "+penalty.wieght=1": ["penalty.wieght", "kind, weight, halvings", "Did you mean 'weight'?"],
+    "optimizer.gp.learning_rate=1": ["learning_rate", "lr, schedule, weight_decay, gradient_clip"],
+    "penatly=none": ["penatly", "dataset, vae, flow, gp, penalty", "Did you mean 'penalty'?"],
+    "penalty.weight=much": ["penalty.weight", "'much'", "Float"],
+    "gp.n_steps=1.5": ["gp.n_steps", "1.5", "Integer"],
+    "gp.mlp.hidden=50": ["gp.mlp.hidden", "list"],
+    "penalty=eulr": ["penalty/eulr", "euler_latent", "euler_toy", "kinetic", "none"],
+    "experiment=table9": ["experiment/table9", "table1"],
+    "gp.chart=cubes": ["gp.chart", "'cubes'", "cube, gaussian, direct"],
+    "evaluate.regressor=tree": ["evaluate.regressor", "'tree'", "lasso, forest"],
+    "vae.latent_dim=1": ["dataset.dim", "got 1", "vae.latent_dim"],
+}
+
+
+@pytest.mark.parametrize("override", MISTAKES)
+def test_a_mistake_fails_in_composition_and_names_the_options(override: str) -> None:
+    with pytest.raises(Exception) as caught:
+        compose("train_gp", [override])
+    message = explain(caught.value)
+    assert not [part for part in MISTAKES[override] if part not in message], message
+    assert "use +" not in message, "Hydra's advice would hide the mistake"
+
+
+Change = Callable[[Config], None]
+
+
+def put(name: str, value: Any) -> Change:
+    """Set an option by its name."""
+
+    def change(config: Config) -> None:
+        *groups, last = name.split(".")
+        owner: Any = config
+        for group in groups:
+            owner = owner[group] if isinstance(owner, dict) else getattr(owner, group)
+        assert hasattr(owner, last)
+        setattr(owner, last, value)
+
+    return change
+
+
+POSITIVE = [
+    "vae.epochs", "flow.epochs", "flow.batch_size", "flow.training_steps", "flow.tolerance", "flow.n_blocks",
+    "gp.epochs", "gp.epochs_penalized", "gp.batch_size", "gp.n_validation", "gp.n_steps", "gp.logdet_tolerance",
+    "gp.ridge.width", "optimizer.vae.lr", "optimizer.flow.lr", "optimizer.gp.lr", "evaluate.n_data", "evaluate.n_exact",
+    "evaluate.certificate_batches", "evaluate.n_dci_train", "evaluate.n_dci_test",
+]  # fmt: skip
+
+VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
+    # rule, option, value, what the message must name besides the option
+    ("dimensions_agree", "dataset.dim", 5, ["vae.latent_dim", "5 and 10"]),
+    ("blocks_fit", "gp.mlp.n_blocks", 10, ["1..9", "got 10", "gp.mlp.n_blocks=null"]),
+    ("blocks_fit", "gp.mlp.n_blocks", 0, ["1..9", "got 0"]),
+    *(("sizes_positive", name, value, [f"got {value}"]) for name in POSITIVE for value in (0, -1)),
+    ("sizes_positive", "flow.hidden", [64, 0], ["got 0"]),
+    ("sizes_positive", "gp.mlp.hidden", [], ["list of positive numbers"]),
+    ("batches_fit", "gp.n_train", 100, ["gp.batch_size", "gp.batch_size=100"]),
+    ("batches_fit", "vae.batch_size", 2, ["at least 3", "got 2"]),
+    ("certificate_fits", "evaluate.certificate_batch", 1, ["evaluate.n_prior", "got 1"]),
+    ("certificate_fits", "evaluate.n_prior", 100, ["evaluate.certificate_batch", "2..100"]),
+    ("grid_refinable", "gp.max_steps", 14, ["gp.n_steps", "14 and 15", "gp.max_steps=15"]),
+    ("split_fits", "dataset.n_images", 49_999, ["evaluate.n_dci_train", "evaluate.n_dci_test", "50000", "49999"]),
+    ("penalty_consistent", "penalty.weight", 0.0, ["penalty.kind=euler", "penalty=none"]),
+    ("penalty_consistent", "penalty.kind", PenaltyKind.none, ["penalty.weight=5e-05", "euler_toy"]),
+    ("penalty_consistent", "penalty.weight", -1.0, ["weight >= 0", "-1.0"]),
+    ("penalty_consistent", "penalty.halvings", -1, ["halvings >= 0"]),
+    ("penalty_consistent", "penalty.probes", 0, ["probes >= 1"]),
+    ("penalty_consistent", "penalty.particles", 0, ["particles >= 1"]),
+    ("penalty_consistent", "report.variants.gp_euler.probes", 0, ["report.variants.gp_euler", "probes >= 1"]),
+    ("device_present", "device.accelerator", "gpu", ["device=gpu", "device=cpu"]),
+]
+
+
+@pytest.fixture(scope="module")
+def good() -> Config:
+    """Breaks no rule, and uses as many options as rules look at."""
+    return compose("train_gp", ["experiment=table1", "budget=quick", "gp=mlp", "penalty=euler_latent"])
+
+
+@pytest.mark.parametrize(("rule", "name", "value", "parts"), VIOLATIONS, ids=lambda value: str(value)[:40])
+def test_a_rule_fails_on_a_config_that_breaks_it_alone(
+    rule: str, name: str, value: Any, parts: list[str], good: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check(good)
+    config = copy.deepcopy(good)
+    put(name, value)(config)
+    broken = {}
+    for each in RULES:
+        try:
+            each(config)
+        except BadConfig as error:
+            broken[each.__name__] = str(error)
+    assert list(broken) == [rule]
+    assert name.rsplit(".", 1)[-1] in broken[rule] or f"{name.split('.')[0]}=" in broken[rule], "it names the option"
+    assert not [part for part in parts if part not in broken[rule]], broken[rule]
+    with pytest.raises(BadConfig):
+        check(config)
+
+
+def test_every_rule_is_shown_to_fail() -> None:
+    assert {rule.__name__ for rule in RULES} == {violation[0] for violation in VIOLATIONS}
+
+
+@pytest.mark.parametrize("value", [3, 2_000_000])
+def test_edges_of_rules_are_allowed(value: int, good: Config) -> None:
+    config = copy.deepcopy(good)
+    for name in ("gp.batch_size", "gp.n_train"):
+        put(name, value)(config)
+    put("vae.batch_size", 3)(config)
+    put("gp.max_steps", config.gp.n_steps)(config)
+    put("dataset.n_images", 50_000)(config)
+    put("gp.mlp.n_blocks", 9)(config)
+    put("evaluate.certificate_batch", config.evaluate.n_prior)(config)
+    check(config)
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment.pop("HYDRA_FULL_ERROR", None)
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_script_ends_a_misspelt_option_with_one_message(tmp_path: Path) -> None:
+    done = run([str(ROOT / "scripts" / "train_gp.py"), "penalty.wieght=1"], tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    assert "penalty.wieght" in done.stderr and "name, kind, weight, halvings" in done.stderr
+    assert "Did you mean 'weight'?" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_multirun_over_the_penalty_weight(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "from gpot.config import entry\n"
+        "@entry('train_gp')\n"
+        "def main(config):\n"
+        "    print('weight', config.penalty.weight, config.seed)\n"
+        "main()\n"
+    )
+    done = run(["app.py", "-m", "penalty=euler_latent", "penalty.weight=1e-5,5e-5", "seed=0,1"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = [line for line in done.stdout.splitlines() if line.startswith("weight")]
+    assert shown == ["weight 1e-05 0", "weight 1e-05 1", "weight 5e-05 0", "weight 5e-05 1"]

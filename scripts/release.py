@@ -2,8 +2,8 @@
 
     python scripts/release.py experiment=table1
 
-Writes pretrained/vae/<key>/ and pretrained/flow/<key>/. Weights given by a file (vae.weights, flow.weights) are refused:
-only models that we trained ourselves are released.
+Writes pretrained/vae/<key>/ and pretrained/flow/<key>/. Weights given by a file (vae.weights, flow.weights) are
+refused: only models that we trained ourselves are released.
 """
 
 import shutil

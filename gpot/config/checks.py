@@ -118,8 +118,8 @@ def penalty_consistent(config: Config) -> None:
         particles = 1 if penalty.particles is None else penalty.particles
         if penalty.weight < 0 or penalty.halvings < 0 or penalty.probes < 1 or particles < 1:
             raise BadConfig(
-                f"{name} needs weight >= 0, halvings >= 0, probes >= 1 and particles >= 1 or null; got {penalty.weight}, "
-                f"{penalty.halvings}, {penalty.probes}, {penalty.particles}."
+                f"{name} needs weight >= 0, halvings >= 0, probes >= 1 and particles >= 1 or null; got "
+                f"{penalty.weight}, {penalty.halvings}, {penalty.probes}, {penalty.particles}."
             )
 
 

@@ -51,8 +51,8 @@ class Divergence(str, Enum):
 class Rotation(str, Enum):
     """The orthogonal map before the GP flow, the best one in closed form.
 
-    `procrustes`: among rotations (det Q = 1): a flow that keeps orientation, as FFJORD does, reaches the Monge map by no
-    other (Lemma 1). `reflection`: among all orthogonal maps, for flows that reverse it (appendix B.1.2).
+    `procrustes`: among rotations (det Q = 1): a flow that keeps orientation, as FFJORD does, reaches the Monge map by
+    no other (Lemma 1). `reflection`: among all orthogonal maps, for flows that reverse it (appendix B.1.2).
     """
 
     none = "none"

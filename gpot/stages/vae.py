@@ -109,7 +109,7 @@ def latents_stage(config: Config, store: Store, needed_by: str | None = None) ->
         packed = packed_images(config.dataset, index)
         device = device_of(config)
         frozen = load_vae(config, vae).to(device, memory_format=torch.channels_last)
-        # filled in place: thousands of small results kept between large temporaries would fragment the heap to gigabytes
+        # filled in place: thousands of small results kept between large temporaries fragment the heap to gigabytes
         mean, log_variance = torch.empty(2, len(packed), config.vae.latent_dim).unbind()
         blocks = torch.arange(len(packed)).split(_ENCODE_BATCH if device.type == "cpu" else _ENCODE_BATCH_GPU)
         with torch.inference_mode():

@@ -19,9 +19,9 @@ class GPModule(L.LightningModule):
     r"""Minimize :math:`E|x - s(z)|^2 + \lambda R` over the velocity (eq. 13), on pairs (x, z = f(x)).
 
     R is Euler's penalty (eq. 11) at the time steps, or the kinetic energy (eq. 9), or nothing; lambda follows
-    :func:`gpot.training.schedule.penalty_weight`. Euler's penalty is a mean over particles, so any `penalty.particles` of
-    the batch estimate it without bias, at a fraction of its cost (departure: the paper takes all). The frozen flow f is not part of the module: the pairs hold what it
-    did.
+    :func:`gpot.training.schedule.penalty_weight`. The frozen flow f is not part of the module: the pairs hold what it
+    did. Departure: the paper takes Euler's penalty over the whole batch. It is a mean over particles, so any
+    `penalty.particles` of a shuffled batch estimate it without bias, at a fraction of its cost.
 
     Arguments: gp: the flow s. penalty, optimizer: settings. epochs, steps: of the whole run.
     """
@@ -58,7 +58,7 @@ class GPModule(L.LightningModule):
         return euler_penalty(
             self.gp.penalty_field(),
             trajectory.times[:-1],
-            self.gp.penalty_points(trajectory)[:-1, : self.penalty.particles],  # batches are shuffled: the first are any
+            self.gp.penalty_points(trajectory)[:-1, : self.penalty.particles],
             probes=self.penalty.probes,
             exact=self.penalty.exact,
             reduction=self.penalty.time.value,

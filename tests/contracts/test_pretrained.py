@@ -14,8 +14,8 @@ from gpot.store import Artifact, Store
 from tests.conftest import ROOT
 
 STALE = (
-    "the default configs ask for {stage} {key}, which is not in pretrained/: a change of code or config changed what it "
-    "depends on. Undo that change, or train again (scripts/train_{stage}.py pretrained=null) and release the result."
+    "the default configs ask for {stage} {key}, which is not in pretrained/: a change of code or config changed what "
+    "it depends on. Undo that change, or train again (scripts/train_{stage}.py pretrained=null) and release the result."
 )
 
 

@@ -1,7 +1,7 @@
 r"""The paper's construction, literally: the specification that the fast form must equal.
 
-Blocks a^n (n, d, B), psi_ij = sum_n m^n_i m^n_j (a^n_i - a^n_j) (eq. 14, unshifted), all of it differentiated by automatic
-differentiation, one particle at a time: w_i = sum_j (p_j d_j psi_ij - r_j psi_ij) (eq. 17). No formula of gpot is used.
+Blocks a^n (n, d, B), psi_ij = sum_n m^n_i m^n_j (a^n_i - a^n_j) (eq. 14, unshifted), all of it differentiated
+automatically, one particle at a time: w_i = sum_j (p_j d_j psi_ij - r_j psi_ij) (eq. 17). No formula of gpot is used.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def test_walls_are_not_crossed(name: str) -> None:
 
 @pytest.mark.parametrize("dim", (2, 3, 5))
 def test_all_blocks_represent_any_antisymmetric_matrix(dim: int) -> None:
-    """Prop. 3: d - 1 blocks suffice for every psi, and fewer do not for d > 2. (d, B, H) = output weights -> Psi, a linear map."""
+    """Prop. 3: d - 1 blocks give every psi, and fewer do not: rank of the linear map from output weights to Psi."""
     for n_blocks in range(1, dim):
         units = torch.eye(dim * n_blocks, dtype=torch.float64)
         columns = []

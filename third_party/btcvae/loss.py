@@ -97,8 +97,9 @@ def annealing(step: int, steps: int) -> float:
 def pressure(step: int, start: float, steps: int) -> float:
     """Factor of the whole divergence at optimizer step `step` (counted from 1): start^(1 - step / steps), then 1.
 
-    In the spirit of Burgess et al. (2018), who let the capacity of the code grow: under a large factor the first codes to pay
-    for themselves are few, smooth and aligned with single factors, and they stay so when the factor falls. start = 1: none.
+    In the spirit of Burgess et al. (2018), who let the capacity of the code grow: under a large factor the first codes
+    to pay for themselves are few, smooth and aligned with single factors, and they stay so when the factor falls.
+    start = 1: no such factor.
     """
     return 1.0 if steps <= 0 else start ** max(0.0, 1.0 - step / steps)
 

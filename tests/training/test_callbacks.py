@@ -118,6 +118,14 @@ def test_guard_keeps_no_validation_with_escaped_particles(tmp_path: Path, chart:
     assert guard.best_epoch == -1 and not (tmp_path / "best.safetensors").exists() and gp.n_steps == 2
 
 
+def test_guard_keeps_no_particle_that_came_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gp, z = flow(48), points()
+    monkeypatch.setattr(gp, "escaped", lambda z: 1)  # outside on the way and inside at the end: the error is finite
+    guard = FidelityGuard(gp, z, 1.0, 64, tmp_path / "best.safetensors")
+    assert validate(guard, 0, cost=-1.0)["val/logdet_error_mean"] < 1e-3
+    assert guard.best_epoch == -1 and gp.n_steps > 48
+
+
 def test_guard_stops_at_the_finest_grid_and_says_what_to_type(tmp_path: Path) -> None:
     gp, z = flow(2), points()
     guard = FidelityGuard(gp, z, 1e-12, 4, tmp_path / "best.safetensors")

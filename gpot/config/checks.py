@@ -109,11 +109,10 @@ def penalty_consistent(config: Config) -> None:
     penalties: dict[str, PenaltyConfig] = {"penalty": config.penalty}
     penalties |= {f"report.variants.{name}": p for name, p in config.report.variants.items()}
     for name, penalty in penalties.items():
-        if (penalty.kind is PenaltyKind.none) != (penalty.weight == 0):
+        if penalty.kind is PenaltyKind.none and penalty.weight != 0:
             raise BadConfig(
-                f"{name}.kind={penalty.kind.value} and {name}.weight={penalty.weight} contradict each other: "
-                "no penalty has weight 0, and any other a weight above 0. Choose penalty=none, euler_toy, "
-                "euler_latent or kinetic, and change the weight of that."
+                f"{name}.kind=none and {name}.weight={penalty.weight} contradict each other: no penalty has no weight. "
+                "Choose penalty=euler_toy, euler_latent or kinetic, and change the weight of that."
             )
         particles = 1 if penalty.particles is None else penalty.particles
         if penalty.weight < 0 or penalty.halvings < 0 or penalty.probes < 1 or particles < 1:

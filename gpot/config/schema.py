@@ -190,6 +190,11 @@ class PenaltyConfig:
     exact: bool  # exact total derivative instead of (12)
     time: PenaltyTime
 
+    @property
+    def acting(self) -> PenaltyKind:
+        """The kind, or `none` where a weight of 0 makes it so: a sweep over the weight may start at 0."""
+        return self.kind if self.weight > 0 else PenaltyKind.none
+
 
 @dataclass
 class OptimizerConfig:

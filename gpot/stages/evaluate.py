@@ -48,7 +48,7 @@ _ROW_OF_PENALTY = {PenaltyKind.none: Row.gp, PenaltyKind.euler: Row.gp_euler, Pe
 
 def gp_row(config: Config) -> Row:
     """The row of the config's own GP flow."""
-    return _ROW_OF_PENALTY[config.penalty.kind]
+    return _ROW_OF_PENALTY[config.penalty.acting]
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def network(config: Config) -> GaussianPreservingFlow:
 
 def n_epochs(config: Config) -> int:
     """Epochs of this run: Table 4 gives runs with a penalty another number."""
-    return config.gp.epochs if config.penalty.kind is PenaltyKind.none else config.gp.epochs_penalized
+    return config.gp.epochs if config.penalty.acting is PenaltyKind.none else config.gp.epochs_penalized
 
 
 def gp_recipe(config: Config, pairs: Artifact) -> Recipe:
@@ -50,7 +50,7 @@ def gp_recipe(config: Config, pairs: Artifact) -> Recipe:
     family = {"mlp": plain(gp.mlp)} if gp.velocity is VelocityName.mlp else {"ridge": plain(gp.ridge)}
     # what made the pairs is in their key; the settings of the other family do not matter
     dropped = ("name", "mlp", "ridge", "source", "n_train", "n_validation", "epochs", "epochs_penalized")
-    penalty = {"kind": "none"} if config.penalty.kind is PenaltyKind.none else without(config.penalty, "name")
+    penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
         "gp": without(gp, *dropped) | family | {"epochs": n_epochs(config)},
         "penalty": penalty,

@@ -40,7 +40,7 @@ class GPModule(L.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         x, z = batch
-        if self.penalty.kind is PenaltyKind.none:
+        if self.penalty.acting is PenaltyKind.none:
             loss = cost = transport_cost(x, self.gp.transport(z)).mean()
         else:
             s, trajectory = self.gp.forward_with_path(z)

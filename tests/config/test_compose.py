@@ -161,7 +161,6 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("certificate_fits", "evaluate.n_prior", 100, ["evaluate.certificate_batch", "2..100"]),
     ("grid_refinable", "gp.max_steps", 14, ["gp.n_steps", "14 and 15", "gp.max_steps=15"]),
     ("split_fits", "dataset.n_images", 49_999, ["evaluate.n_dci_train", "evaluate.n_dci_test", "50000", "49999"]),
-    ("penalty_consistent", "penalty.weight", 0.0, ["penalty.kind=euler", "penalty=none"]),
     ("penalty_consistent", "penalty.kind", PenaltyKind.none, ["penalty.weight=5e-05", "euler_toy"]),
     ("penalty_consistent", "penalty.weight", -1.0, ["weight >= 0", "-1.0"]),
     ("penalty_consistent", "penalty.halvings", -1, ["halvings >= 0"]),

@@ -11,7 +11,7 @@ import pytest
 from gpot.config import Config, compose
 from gpot.errors import ArtifactMissing, BadInput, DataMissing
 from gpot.stages.common import open_store
-from gpot.stages.evaluate import Row
+from gpot.stages.evaluate import Row, gp_row
 from gpot.stages.flow import flow_recipe
 from gpot.stages.gp import gp_recipe, gp_stage
 from gpot.stages.report import METRICS, SCORES, report_stage
@@ -136,3 +136,14 @@ def test_wrong_weights_file_says_what_to_do(tmp_path: Path) -> None:
 
 def test_rows_have_the_names_of_the_design() -> None:
     assert {"latent", "flow", "flow+rotation", "flow+gp", "flow+gp+euler"} <= {row.value for row in Row}
+
+
+def test_weight_zero_is_no_penalty(made: tuple[Path, list[Path]]) -> None:
+    """A sweep over penalty.weight may start at 0: that run is the one without penalty, not a second one."""
+    folder, _ = made
+    store = open_store(tiny(folder))
+    pairs = store.find("pairs", next((folder / "outputs" / "artifacts" / "pairs").iterdir()).name)
+    assert pairs is not None
+    zero, none = tiny(folder, "penalty=euler_latent", "penalty.weight=0"), tiny(folder, "penalty=none")
+    assert gp_recipe(zero, pairs).key == gp_recipe(none, pairs).key
+    assert gp_row(zero) is gp_row(none) is Row.gp

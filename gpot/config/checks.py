@@ -40,6 +40,7 @@ def sizes_positive(config: Config) -> None:
         "flow.epochs": config.flow.epochs,
         "flow.batch_size": config.flow.batch_size,
         "flow.training_steps": config.flow.training_steps,
+        "flow.solver_steps": config.flow.solver_steps,
         "flow.tolerance": config.flow.tolerance,
         "flow.n_blocks": config.flow.n_blocks,
         "flow.hidden": min(config.flow.hidden, default=0),

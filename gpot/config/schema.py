@@ -141,6 +141,7 @@ class FlowConfig:
     n_blocks: int
     solver: Solver  # of the frozen flow
     tolerance: float  # absolute and relative, of dopri5
+    solver_steps: int  # per block, of rk4
     training_solver: Solver
     training_steps: int  # per block, of rk4 in training
     divergence: Divergence

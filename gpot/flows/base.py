@@ -17,7 +17,8 @@ from gpot.errors import BadInput
 class Flow(Protocol):
     """dim: d. forward: x -> (z, log|det df/dx|). inverse: z -> x, or raises InverseNotAvailable."""
 
-    dim: int
+    @property
+    def dim(self) -> int: ...
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
 

@@ -63,52 +63,58 @@ def with_written_gradient(formula: Callable[..., Tensor], forward: Forward, back
 
 
 def _down_the_layers(y: Tensor, layers: Inputs, hidden_t: Inputs, g_hidden_t: Inputs, g_weights: Inputs) -> tuple[Tensor, ...]:
-    """Ordinary back-propagation through g = sigmoid(A g' + c), added to what each value and each A has received already.
+    """Ordinary back-propagation through g = sigmoid(A g' + c), added (in place) to what each value and each A has received already.
 
     Returns: gradients in y, A_1, c_1, A_2, c_2, ...
     """
-    gradients: list[Tensor] = []
+    g_biases: list[Tensor] = []
     g_t = g_hidden_t[-1]
     for index in reversed(range(len(hidden_t))):
-        before_t = y.t() if index == 0 else hidden_t[index - 1]
         into_t = sigmoid_backward(g_t, hidden_t[index])
-        weight, bias = layers[2 * index : 2 * index + 2]
-        gradients[:0] = [torch.addmm(g_weights[index], into_t, before_t.t()), into_t.t() if bias.ndim == 2 else into_t.sum(1)]
-        g_t = torch.mm(weight.t(), into_t) if index == 0 else torch.addmm(g_hidden_t[index - 1], weight.t(), into_t)
-    return g_t.t(), *gradients
+        g_weights[index].addmm_(into_t, hidden_t[index - 1].t() if index else y)
+        g_biases.append(into_t.t() if layers[2 * index + 1].ndim == 2 else into_t.sum(1))
+        upward = layers[2 * index].t()
+        g_t = g_hidden_t[index - 1].addmm_(upward, into_t) if index else torch.mm(upward, into_t)
+    return g_t.t(), *(x for pair in zip(g_weights, reversed(g_biases), strict=True) for x in pair)
 
 
 def _stream_forward(y: Tensor, p: Tensor, r: Tensor, m: Tensor, k: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
     hidden_t = hidden_layers(y, layers)
-    psi = torch.mv(hidden_t[-1].t(), m) + k
-    swept = [m[:, None].expand_as(hidden_t[-1])]  # gradient of psi in the value of each layer, last first
-    for weight, value_t in zip(reversed(layers[2::2]), reversed(hidden_t[1:]), strict=True):
-        swept.append(torch.mm(weight.t(), sigmoid_backward(swept[-1], value_t)))
+    swept = [m[:, None]]  # gradient of psi in the value of each layer, last first
+    for index in reversed(range(1, len(hidden_t))):
+        swept.append(torch.mm(layers[2 * index].t(), sigmoid_backward(swept[-1], hidden_t[index])))
     gradient_t = torch.mm(layers[0].t(), sigmoid_backward(swept[-1], hidden_t[0]))
-    turned_t = torch.addcmul(p.t() * gradient_t, r.t(), psi, value=-1)
-    return torch.stack((turned_t[1], -turned_t[0]), dim=1), psi, gradient_t, *hidden_t, *swept[1:]
+    psi = torch.mv(hidden_t[-1].t(), m).add_(k)
+    w_t = torch.mm(_turn(y), torch.addcmul(p.t() * gradient_t, r.t(), psi, value=-1))
+    return w_t.t(), psi, gradient_t, *hidden_t, *swept[1:]
+
+
+def _turn(y: Tensor) -> Tensor:
+    """(a, b) -> (b, -a)."""
+    return y.new_tensor(((0.0, 1.0), (-1.0, 0.0)))
 
 
 def _stream_backward(inputs: Inputs, kept: Inputs, grad: Tensor) -> tuple[Tensor, ...]:
     y, p, r, m, _, *layers = inputs
     n_layers = len(layers) // 2
     psi, gradient_t, *rest = kept
-    hidden_t, swept = rest[:n_layers], [*reversed(rest[n_layers:]), m[:, None].expand_as(rest[n_layers - 1])]
-    g_turned_t = torch.stack((-grad[:, 1], grad[:, 0]))
-    g_psi = -(g_turned_t * r.t()).sum(0)
+    hidden_t, swept = rest[:n_layers], [*reversed(rest[n_layers:]), m[:, None]]
+    g_turned_t = torch.mm(_turn(y).t(), grad.t())
+    g_psi = (g_turned_t * r.t()).sum(0).neg_()
 
     # the sweep came down the layers, so its gradient goes up: g_handed_t is the one in what a layer handed to the layer below
     g_swept_t, g_weights, g_hidden_t = g_turned_t * p.t(), [], []
-    for value_t, swept_t, weight in zip(hidden_t, swept, layers[::2], strict=True):
-        g_weights.append(torch.mm(sigmoid_backward(swept_t, value_t), g_swept_t.t()))
-        g_handed_t = torch.mm(weight, g_swept_t)
-        product = g_handed_t * swept_t
-        g_hidden_t.append(torch.addcmul(product, product, value_t, value=-2))
+    for index, value_t in enumerate(hidden_t):
+        g_weights.append(torch.mm(sigmoid_backward(swept[index], value_t), g_swept_t.t()))
+        g_handed_t = torch.mm(layers[2 * index], g_swept_t)
         g_swept_t = sigmoid_backward(g_handed_t, value_t)
-    g_m = g_swept_t.sum(1) + torch.mv(hidden_t[-1], g_psi)
-    g_hidden_t[-1] = torch.addr(g_hidden_t[-1], m, g_psi)
+        product = g_handed_t.mul_(swept[index])
+        g_hidden_t.append(torch.addcmul(product, product, value_t, value=-2))
+    g_m = torch.addmv(g_swept_t.sum(1), hidden_t[-1], g_psi)
+    g_hidden_t[-1].addr_(m, g_psi)
     g_y, *g_layers = _down_the_layers(y, layers, hidden_t, g_hidden_t, g_weights)
-    return g_y, (g_turned_t * gradient_t).t(), -(g_turned_t * psi).t(), g_m, g_psi.sum(), *g_layers
+    g_r_t = (g_turned_t * psi).neg_()
+    return g_y, g_turned_t.mul_(gradient_t).t(), g_r_t.t(), g_m, g_psi.sum(), *g_layers
 
 
 def _tangent_forward(*inputs: Tensor) -> tuple[Tensor, ...]:

@@ -24,7 +24,7 @@ from gpot.flows.base import FrozenFlow
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.progress import track
 from gpot.stages.common import Recipe, generator, obtain, plain
-from gpot.stages.flow import flow_stage, load_flow, pairs_stage, prior_pairs, split
+from gpot.stages.flow import flow_stage, load_flow, pairs_stage, prior_pairs, solver_settings, split
 from gpot.stages.gp import gp_stage, load_gp, rotation_only
 from gpot.stages.vae import latents_stage
 from gpot.store import Artifact, Store
@@ -93,7 +93,8 @@ def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None
     if row in (Row.gp, Row.gp_euler, Row.gp_kinetic):
         inputs["gp"] = gp_stage(config, store, "evaluate").key
     settings = {"row": row.value, "evaluate": plain(config.evaluate), "seed": config.seed}
-    settings["flow"] = {"solver": config.flow.solver.value, "tolerance": config.flow.tolerance}
+    if row is not Row.latent:
+        settings["flow"] = solver_settings(config)
     if row is Row.rotation:
         settings["gp"] = {"chart": config.gp.chart.value, "rotation": config.gp.rotation.value}
 

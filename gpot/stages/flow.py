@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpot.config.schema import Config, Source
+from gpot.config.schema import Config, Solver, Source
 from gpot.data.datamodule import ArrayDataModule
 from gpot.flows.base import FrozenFlow
 from gpot.flows.ffjord import FFJORDFlow, pull_back
@@ -35,10 +35,19 @@ def network(config: Config, *, training: bool = False) -> FFJORD:
     """FFJORD with fresh weights, and the solver for training or for the frozen flow."""
     flow = config.flow
     solver = flow.training_solver if training else flow.solver
+    n_steps = flow.training_steps if training else flow.solver_steps
     return FFJORD(
         config.dataset.dim, hidden=tuple(flow.hidden), n_blocks=flow.n_blocks, solver=solver.value,
-        atol=flow.tolerance, rtol=flow.tolerance, n_steps=flow.training_steps,
+        atol=flow.tolerance, rtol=flow.tolerance, n_steps=n_steps,
     )  # fmt: skip
+
+
+def solver_settings(config: Config) -> dict[str, Any]:
+    """What of the frozen flow's solver its values depend on, for keys."""
+    flow = config.flow
+    if flow.solver is Solver.rk4:
+        return {"solver": flow.solver.value, "steps": flow.solver_steps}
+    return {"solver": flow.solver.value, "tolerance": flow.tolerance}
 
 
 def split(n: int) -> tuple[Tensor, Tensor]:
@@ -56,7 +65,7 @@ def flow_recipe(config: Config, latents: Artifact | None) -> Recipe:
     assert latents is not None
     # the frozen flow's solver does not enter: it is chosen when the flow is used
     settings = {
-        "flow": without(config.flow, "weights", "solver", "tolerance"),
+        "flow": without(config.flow, "weights", "solver", "tolerance", "solver_steps"),
         "optimizer": plain(config.optimizer.flow),
         "seed": config.seed,
     }
@@ -128,10 +137,9 @@ def pairs_stage(config: Config, store: Store, needed_by: str | None = None) -> A
     if gp.source is Source.data:
         latents = latents_stage(config, store, needed_by or "gp")
         inputs["latents"] = latents.key
-    solver = {"solver": config.flow.solver.value, "tolerance": config.flow.tolerance}
     settings = {
         "source": gp.source.value, "n_train": gp.n_train, "n_validation": gp.n_validation, "seed": config.seed,
-        "flow": solver,
+        "flow": solver_settings(config),
     }  # fmt: skip
     recipe = Recipe("pairs", 1, settings, inputs)
 

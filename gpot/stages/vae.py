@@ -108,7 +108,8 @@ def latents_stage(config: Config, store: Store, needed_by: str | None = None) ->
         index = image_index(config.dataset)
         packed = packed_images(config.dataset, index)
         device = device_of(config)
-        frozen = load_vae(config, vae).to(device, memory_format=torch.channels_last)
+        frozen = load_vae(config, vae).to(device)
+        frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # filled in place: thousands of small results kept between large temporaries fragment the heap to gigabytes
         mean, log_variance = torch.empty(2, len(packed), config.vae.latent_dim).unbind()
         blocks = torch.arange(len(packed)).split(_ENCODE_BATCH if device.type == "cpu" else _ENCODE_BATCH_GPU)

@@ -1,7 +1,8 @@
 r"""The velocity of eq. (14) to (19) built literally, as the released code does: the reference of the benchmark.
 
-The Jacobian of the network by the closed-form chain rule (eq. 19), all d B outputs of it; then, for each block, d x d matrices per
-particle, projected from both sides onto the components of the block (eq. 14, 15), and eq. (17). Written from the formulas.
+The Jacobian of the network by the closed-form chain rule (eq. 19), all d B outputs of it; then, for each block, d x d
+matrices per particle, projected from both sides onto the components of the block (eq. 14, 15), and eq. (17). Written
+from the formulas.
 """
 
 from __future__ import annotations
@@ -13,17 +14,16 @@ from torch import Tensor
 
 
 def dense_velocity(t: Tensor | float, c: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """Velocity dc/dt in the cube, shape (n, d), from the layers of u (eq. 18): input (c, t), output `component * B + block`."""
+    """Velocity dc/dt in the cube, shape (n, d), from the layers of u (eq. 18): input (c, t), output `component * B +
+    block`."""
     n, dim = c.shape
+    jacobian = torch.eye(dim, dtype=c.dtype)  # of nothing yet; the first layer replaces it
     layer = torch.cat((c, torch.as_tensor(t, dtype=c.dtype).expand(n, 1)), dim=1)
-    jacobian = weights[0][:, :dim].expand(n, -1, -1)
-    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        if index > 0:
-            slope = 1.0 - layer**2
-            jacobian = torch.matmul(weight, slope[:, :, None] * jacobian)
-        layer = layer @ weight.t() + bias
-        if index < len(weights) - 1:
-            layer = torch.tanh(layer)
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        layer = torch.tanh(layer @ weight.t() + bias)
+        jacobian = weight[:, :dim].expand(n, -1, -1) if weight is weights[0] else weight @ jacobian
+        jacobian = torch.diag_embed(1.0 - layer**2) @ jacobian
+    layer, jacobian = layer @ weights[-1].t() + biases[-1], weights[-1] @ jacobian
     u = layer.view(n, dim, -1)
     jacobian = jacobian.view(n, dim, -1, dim)
     q = c**2 - 1.0

@@ -2,21 +2,23 @@ r"""Time and memory of one training step of a GP flow: our velocities against th
 
     python benchmarks/gp_step.py [--out outputs/bench/gp_step.json] [--quick] [--threads 1]
 
-A step is 15 Runge-Kutta steps forward in the cube (60 evaluations), the transport cost, its gradient, and one step of Adam, for
-1024 particles in float32. `dense` (:mod:`benchmarks.dense`) is measured in the same run.
+A step is 15 Runge-Kutta steps forward in the cube (60 evaluations), the transport cost, its gradient, and one step of
+Adam, for 1024 particles in float32. `dense` (:mod:`benchmarks.dense`) is measured in the same run.
 
 Seconds: the least over the repeats; with one thread the processor time of the process, which other work on the machine
-does not inflate, else the wall clock. Memory: each measurement has a process of its own, started afresh (not forked: a child
-inherits the `ru_maxrss` of its parent through fork and exec); a step of eight particles loads and allocates what any step
-needs; then `peak_mb` is the largest resident set (VmHWM of /proc/self/status, reset beforehand) minus the one before the
-full step. Where /proc is absent, `ru_maxrss` takes its place.
+does not inflate, else the wall clock. Memory: each measurement has a process of its own, started afresh (not forked: a
+child inherits the `ru_maxrss` of its parent through fork and exec); a step of eight particles loads and allocates what
+any step needs; then `peak_mb` is the largest resident set (VmHWM of /proc/self/status, reset beforehand) minus the one
+before the full step. Where /proc is absent, `ru_maxrss` takes its place.
 
-A dense step expected to need more than 12 GB (from one with a single Runge-Kutta step) is not run: its entries are null, with a note.
+A dense step expected to need more than 12 GB (from one with a single Runge-Kutta step) is not run: its entries are
+null, with a note.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import resource
@@ -56,10 +58,8 @@ def resident_mb(field: str) -> float:
 
 def reset_peak() -> None:
     """VmHWM := VmRSS, where the system allows it."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def training_step(kind: str, dim: int, n_steps: int) -> Callable[[int], None]:
@@ -118,14 +118,18 @@ def dense_row(dim: int, repeats: int, threads: int) -> dict[str, float | str | N
 
 def table(rows: list[dict]) -> str:
     """The rows as text, with the ratios dense / ours."""
-    lines = [f"{'dim':>4} {'velocity':>9} {'seconds':>9} {'peak MB':>9} {'dense s':>9} {'dense MB':>9} {'faster':>7} {'leaner':>7}"]
+    lines = [
+        f"{'dim':>4} {'velocity':>9} {'seconds':>9} {'peak MB':>9} {'dense s':>9} {'dense MB':>9} {'faster':>7} "
+        f"{'leaner':>7}"
+    ]
     for row in rows:
         ours = f"{row['dim']:>4} {row['velocity']:>9} {row['seconds']:>9.4f} {row['peak_mb']:>9.1f}"
         if row["dense_seconds"] is None:
             lines.append(f"{ours}   {row['note']}")
             continue
         ratios = row["dense_seconds"] / row["seconds"], row["dense_peak_mb"] / max(row["peak_mb"], 0.1)
-        lines.append(f"{ours} {row['dense_seconds']:>9.4f} {row['dense_peak_mb']:>9.1f} {ratios[0]:>6.1f}x {ratios[1]:>6.1f}x")
+        dense = f"{row['dense_seconds']:>9.4f} {row['dense_peak_mb']:>9.1f}"
+        lines.append(f"{ours} {dense} {ratios[0]:>6.1f}x {ratios[1]:>6.1f}x")
     return "\n".join(lines)
 
 

@@ -1,8 +1,8 @@
 r"""Velocities of Gaussian-preserving flows: the paper's tanh network, and the ridge family.
 
-A velocity knows psi (antisymmetric, d x d) through its parameters; `forward` turns it into dy/dt in the coordinates y of a chart
-(:class:`gpot.maths.charts.Chart`). Whatever the parameters, the exact flow of dy/dt preserves the Gaussian; what a numerical integrator
-loses is measured elsewhere.
+A velocity knows psi (antisymmetric, d x d) through its parameters; `forward` turns it into dy/dt in the coordinates y
+of a chart (:class:`gpot.maths.charts.Chart`). Whatever the parameters, the exact flow of dy/dt preserves the Gaussian;
+what a numerical integrator loses is measured elsewhere.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from enum import Enum
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,20 +28,23 @@ class Velocity(nn.Module, ABC):
     def __init__(self, dim: int) -> None:
         super().__init__()
         if dim < 2:
-            raise BadConfig(f"a Gaussian-preserving velocity needs dim >= 2, found dim={dim}; set dim to that of the flow")
+            raise BadConfig(f"a Gaussian-preserving velocity needs dim >= 2, found {dim}; set dim to that of the flow")
         self.dim = dim
 
     @abstractmethod
     def weighted_field(self) -> WeightedField:
         r"""The field :math:`w_i = \sum_j (p_j \partial_j \psi_{ij} - r_j \psi_{ij})` as a function of (y, t, p, r).
 
-        What depends on the parameters alone is computed here; the function is for as many evaluations as the parameters last.
+        What depends on the parameters alone is computed here; the function is for as many evaluations as the parameters
+        last.
         """
 
     def field(self, chart: Chart) -> Callable[[Tensor | float, Tensor], Tensor]:
-        r"""Velocity dy/dt(t, y) in the coordinates of the chart: q w(c), gamma(z) w(c(z)), or w(z) with (p, r) = (1, z).
+        r"""Velocity dy/dt(t, y) in the coordinates of the chart: q w(c), gamma(z) w(c(z)), or w(z) with (p, r) = (1,
+        z).
 
-        The function holds the parameters' present values: make one per trajectory, not one per step and not one per program.
+        The function holds the parameters' present values: make one per trajectory, not one per step and not one per
+        program.
         """
         w = self.weighted_field()
 
@@ -57,7 +62,8 @@ class Velocity(nn.Module, ABC):
         return {Chart.cube: cube, Chart.gaussian: gaussian, Chart.direct: direct}[Chart(chart)]
 
     def forward(self, t: Tensor | float, y: Tensor, chart: Chart) -> Tensor:
-        """Velocity dy/dt at y, shape (n, d), in the chart's coordinates; t: number, or shape () or (n,), one time per particle.
+        """Velocity dy/dt at y, shape (n, d), in the chart's coordinates; t: number, or shape () or (n,), one time per
+        particle.
 
         For more than one evaluation with the same parameters use :meth:`field`, which prepares them once.
         """
@@ -78,15 +84,16 @@ class MLPInit(str, Enum):
     small_output = "small_output"
     """Hidden layers as PyTorch draws them, output weights N(0, output_scale^2), output bias 0."""
     released = "released"
-    """As the released code: every weight N(0, 1e-3^2), every bias 0 (hidden units align; training stalls at rank one)."""
+    """As the released code: every weight N(0, 1e-3^2), every bias 0 (hidden units align; training stalls at rank
+    one)."""
 
 
 class MLPVelocity(Velocity):
     r"""The paper's velocity (eq. 14 to 19): one tanh network u(y, t) whose d B outputs are the blocks a^n of psi.
 
-    Output `component * n_blocks + block`; input (y, t) with time last; parameters `denses.k.weight`, `denses.k.bias` (names and shapes of the
-    released checkpoints). With n_blocks = d - 1 every divergence-free field can be represented (Prop. 3).
-    Departure: by default only the output starts small (see :class:`MLPInit`).
+    Output `component * n_blocks + block`; input (y, t) with time last; parameters `denses.k.weight`, `denses.k.bias`
+    (names and shapes of the released checkpoints). With n_blocks = d - 1 every divergence-free field can be represented
+    (Prop. 3). Departure: by default only the output starts small (see :class:`MLPInit`).
     """
 
     def __init__(
@@ -100,26 +107,30 @@ class MLPVelocity(Velocity):
         super().__init__(dim)
         n_blocks = dim - 1 if n_blocks is None else n_blocks
         if not 1 <= n_blocks <= dim - 1:
-            raise BadConfig(f"dim={dim} allows 1 to {dim - 1} blocks, found n_blocks={n_blocks}; set n_blocks in that range")
+            raise BadConfig(f"dim={dim} allows 1 to {dim - 1} blocks, found n_blocks={n_blocks}; set it in that range")
         if not hidden or min(hidden) < 1:
-            raise BadConfig(f"at least one hidden layer of width >= 1 is needed, found hidden={tuple(hidden)}; try (50, 50, 50)")
+            raise BadConfig(
+                f"at least one hidden layer of width >= 1 is needed, found hidden={tuple(hidden)}; try (50, 50, 50)"
+            )
         if init not in list(MLPInit):
             raise BadConfig(f"init must be one of {[i.value for i in MLPInit]}, found {init!r}")
         self.n_blocks = n_blocks
         widths = [dim + 1, *hidden, dim * n_blocks]
-        self.denses = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        layers = [nn.Linear(i, o) for i, o in pairwise(widths)]
         with torch.no_grad():
             if MLPInit(init) is MLPInit.released:
-                for dense in self.denses:
+                for dense in layers:
                     nn.init.normal_(dense.weight, std=1e-3)
                     nn.init.zeros_(dense.bias)
             else:
-                nn.init.normal_(self.denses[-1].weight, std=output_scale)
-                nn.init.zeros_(self.denses[-1].bias)
+                nn.init.normal_(layers[-1].weight, std=output_scale)
+                nn.init.zeros_(layers[-1].bias)
+        self.denses = nn.ModuleList(layers)
 
     def weighted_field(self) -> WeightedField:
         """See :func:`gpot.maths.divergence_free.mlp_field`."""
-        return mlp_field([dense.weight for dense in self.denses], [dense.bias for dense in self.denses], self.dim)
+        layers = [cast(nn.Linear, layer) for layer in self.denses]
+        return mlp_field([layer.weight for layer in layers], [layer.bias for layer in layers], self.dim)
 
 
 class RidgeVelocity(Velocity):
@@ -128,8 +139,9 @@ class RidgeVelocity(Velocity):
     .. math:: \psi(t, y) = \sum_k (\alpha_k \beta_k^\top - \beta_k \alpha_k^\top) \tanh(w_k \cdot y + o_k t + b_k)
 
     Parameters w, alpha, beta: shape (K, d); o, b: shape (K,).
-    Start: w ~ N(0, 1/d), o, b ~ N(0, 1), so that tanh is neither linear nor saturated for y of unit variance; alpha, beta ~ N(0, s^2) with
-    s^2 = output_scale / sqrt(2 K), which makes the field of size output_scale while its factors, and so the gradients, stay far larger.
+    Start: w ~ N(0, 1/d), o, b ~ N(0, 1), so that tanh is neither linear nor saturated for y of unit variance; alpha,
+    beta ~ N(0, s^2) with s^2 = output_scale / sqrt(2 K), which makes the field of size output_scale while its factors,
+    and so the gradients, stay far larger.
     """
 
     def __init__(self, dim: int, width: int = 256, output_scale: float = 1e-2) -> None:

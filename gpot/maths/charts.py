@@ -78,7 +78,8 @@ def gamma(z: Tensor) -> Tensor:
 
 
 def gaussian_factors(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three factors of a velocity on the Gaussian side, (c(z), q(z), gamma(z)), with erf and erfcx computed once."""
+    """The three factors of a velocity on the Gaussian side, (c(z), q(z), gamma(z)), with erf and erfcx computed
+    once."""
     c = to_cube(z)
     speed = SQRT_PI_OVER_2 * (1.0 + c.abs()) * torch.special.erfcx(z.abs() / SQRT_2)
     return c, speed * cube_density(z), speed

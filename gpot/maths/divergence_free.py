@@ -1,7 +1,7 @@
 r"""Velocities that preserve the Gaussian by construction, for any antisymmetric psi (eq. 14 to 19).
 
-Notation: y position, shape (n, d), in the coordinates of a chart; t time; psi(t, y) antisymmetric, d x d; p, r weights, shape (n, d).
-Every field here is
+Notation: y position, shape (n, d), in the coordinates of a chart; t time; psi(t, y) antisymmetric, d x d; p, r weights,
+shape (n, d). Every field here is
 
 .. math:: w_i = \sum_j \left( p_j\, \partial_j \psi_{ij} - r_j\, \psi_{ij} \right).
 
@@ -18,16 +18,17 @@ In the paper psi comes from d - 1 blocks of functions a^n (eq. 14): with m^n_i =
 .. math:: \psi_{ij} = \sum_n m^n_i m^n_j (a^n_i - a^n_j).
 
 The a^n are the linear outputs of one tanh network (eq. 18), so psi is linear in its last hidden layer h as well,
-:math:`\psi_{ij} = \Psi_{ij} \cdot h + \beta_{ij}`, and (Psi, beta) depend on the output weights alone (:func:`antisymmetric_weights`):
-the blocks cost nothing per particle. What is left is the derivative of h along each coordinate: d tangents stacked, one matrix product
-per layer, and one product with Psi at the end (:func:`tangent_field`); for d = 2, where psi is one stream function, one reverse sweep
-(:func:`stream_field`).
+:math:`\psi_{ij} = \Psi_{ij} \cdot h + \beta_{ij}`, and (Psi, beta) depend on the output weights alone
+(:func:`antisymmetric_weights`): the blocks cost nothing per particle. What is left is the derivative of h along each
+coordinate: d tangents stacked, one matrix product per layer, and one product with Psi at the end
+(:func:`tangent_field`); for d = 2, where psi is one stream function, one reverse sweep (:func:`stream_field`).
 
-Hidden layers are computed as h = 2 g - 1, g = sigmoid(2 .), with the 2 and the 1 folded into the weights (:func:`sigmoid_layers`): the
-same functions, and PyTorch's sigmoid takes a tenth of the time of its tanh on a CPU.
+Hidden layers are computed as h = 2 g - 1, g = sigmoid(2 .), with the 2 and the 1 folded into the weights
+(:func:`sigmoid_layers`): the same functions, and PyTorch's sigmoid takes a tenth of the time of its tanh on a CPU.
 
-Departure: eq. (15) is printed with its indices exchanged (the entry is d_j u_i; with the printed order Lemma 3 fails) and eq. (19) with the
-network's Jacobian inside sigma'. The released code builds the Jacobian of all d (d - 1) outputs, and d x d matrices per block.
+Departure: eq. (15) is printed with its indices exchanged (the entry is d_j u_i; with the printed order Lemma 3 fails)
+and eq. (19) with the network's Jacobian inside sigma'. The released code builds the Jacobian of all d (d - 1) outputs,
+and d x d matrices per block.
 """
 
 from __future__ import annotations
@@ -41,18 +42,20 @@ from gpot.errors import BadInput
 from gpot.maths.written_gradients import ridge_sum, stream_field, tangent_field
 
 WeightedField = Callable[[Tensor, "Tensor | float", "Tensor | None", Tensor], Tensor]
-"""w(y, t, p, r), shape (n, d): y, p, r of shape (n, d), p None for 1; t a number, or of shape () or (n,), one time per particle."""
+"""w(y, t, p, r), shape (n, d): y, p, r of shape (n, d), p None for 1; t a number, or of shape () or (n,), one time per
+particle."""
 
 
 def antisymmetric_weights(weight: Tensor, bias: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     r"""Output weights of the blocks a^n turned into output weights of psi (eq. 14, summed over its blocks).
 
-    .. math:: \Psi_{ij} = \sum_{n \le \min(i, j)} (M^n_i - M^n_j), \qquad \beta_{ij} = \sum_{n \le \min(i, j)} (b^n_i - b^n_j)
+    .. math:: \Psi_{ij} = \sum_{n \le \min(i, j)} (M^n_i - M^n_j), \qquad \beta_{ij} = \sum_{n \le \min(i, j)} (b^n_i -
+    b^n_j)
 
     Arguments: weight: M, shape (d B, H), row `component * B + block`; bias: b, shape (d B,); dim: d.
     Returns: Psi, shape (d, d, H), and beta, shape (d, d), both antisymmetric in (i, j).
-    Departure: block n keeps its own components i >= n and ignores the others (as the released code does, and as the text of Appendix A
-    says), while eq. (14) shifts the index; the sets of functions are the same.
+    Departure: block n keeps its own components i >= n and ignores the others (as the released code does, and as the
+    text of Appendix A says), while eq. (14) shifts the index; the sets of functions are the same.
     """
     blocks = torch.cat((weight, bias[:, None]), dim=1).view(dim, -1, weight.shape[1] + 1)
     acts = weight.new_ones(dim, blocks.shape[1]).tril()  # acts[i, n] = m^n_i
@@ -62,7 +65,8 @@ def antisymmetric_weights(weight: Tensor, bias: Tensor, dim: int) -> tuple[Tenso
 
 
 def sigmoid_layers(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    r"""The layers of a tanh network, rewritten for sigmoid: same outputs, since :math:`\tanh(x) = 2\,\mathrm{sigmoid}(2x) - 1`.
+    r"""The layers of a tanh network, rewritten for sigmoid: same outputs, since :math:`\tanh(x) =
+    2\,\mathrm{sigmoid}(2x) - 1`.
 
     Arguments: weights, biases: one per layer, the last one linear; shapes (H', H) and (H',).
     Returns: weights and biases of the same shapes.
@@ -76,7 +80,8 @@ def sigmoid_layers(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple
 
 
 def first_bias(bias: Tensor, in_time: Tensor, t: Tensor | float) -> Tensor:
-    """Bias of a layer whose input has the time as one more component: shape (H,), or (n, H) for one time per particle."""
+    """Bias of a layer whose input has the time as one more component: shape (H,), or (n, H) for one time per
+    particle."""
     if isinstance(t, Tensor) and t.ndim == 1:
         return bias + t[:, None] * in_time
     return bias + t * in_time
@@ -87,13 +92,15 @@ def mlp_field(weights: Sequence[Tensor], biases: Sequence[Tensor], dim: int) -> 
 
     Arguments: weights, biases: the layers; input (y, t) with time last, at least one hidden layer, d B outputs
     `component * B + block`, 1 <= B <= d - 1; dim: d.
-    Returns: w as a function of (y, t, p, r). What depends on the weights alone is computed here, once for all evaluations.
-    Departure: psi is assembled from the output weights instead of from the outputs and their Jacobians, particle by particle.
+    Returns: w as a function of (y, t, p, r). What depends on the weights alone is computed here, once for all
+    evaluations. Departure: psi is assembled from the output weights instead of from the outputs and their Jacobians,
+    particle by particle.
     """
     if len(weights) < 2 or weights[0].shape[1] != dim + 1 or weights[-1].shape[0] % dim:
         raise BadInput(
-            f"a field of dimension {dim} needs layers from {dim + 1} inputs through at least one hidden layer to a multiple of {dim} outputs, "
-            f"found shapes {[tuple(weight.shape) for weight in weights]}; pass the weights of an MLPVelocity of that dimension"
+            f"a field of dimension {dim} needs layers from {dim + 1} inputs through at least one hidden layer to a "
+            f"multiple of {dim} outputs, found shapes {[tuple(weight.shape) for weight in weights]}; pass the weights "
+            "of an MLPVelocity of that dimension"
         )
     weights, biases = sigmoid_layers(weights, biases)
     first, in_time = weights[0][:, :dim], weights[0][:, dim]
@@ -112,13 +119,14 @@ def mlp_field(weights: Sequence[Tensor], biases: Sequence[Tensor], dim: int) -> 
 
 
 def ridge_field(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) -> WeightedField:
-    r"""The field of :math:`\psi = \sum_k (\alpha_k \beta_k^\top - \beta_k \alpha_k^\top) h_k`, with :math:`h_k = \tanh(w_k \cdot y + o_k t + b_k)`.
+    r"""The field of :math:`\psi = \sum_k (\alpha_k \beta_k^\top - \beta_k \alpha_k^\top) h_k`, with :math:`h_k =
+    \tanh(w_k \cdot y + o_k t + b_k)`.
 
     .. math:: \sum_k \alpha_k (\beta_k \cdot Y_k) - \beta_k (\alpha_k \cdot Y_k),
         \qquad \beta_k \cdot Y_k = (1 - h_k^2)\; p \cdot (\beta_k * w_k) - h_k\; r \cdot \beta_k
 
-    Matrix products of n x d by d x K only: no (n, K, d) array, cost linear in d. With h = 2 g - 1 the last term is (2 g - 1) r . beta; its
-    constant part is the product of r with one d x d matrix.
+    Matrix products of n x d by d x K only: no (n, K, d) array, cost linear in d. With h = 2 g - 1 the last term is (2 g
+    - 1) r . beta; its constant part is the product of r with one d x d matrix.
 
     Arguments: w, alpha, beta: shape (K, d); o, b: shape (K,).
     Returns: the field as a function of (y, t, p, r).

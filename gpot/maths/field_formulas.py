@@ -1,10 +1,12 @@
 r"""The fields of :mod:`gpot.maths.divergence_free` as plain formulas, for networks of sigmoid layers.
 
-Notation: w_i = sum_j (p_j d_j psi_ij - r_j psi_ij), at positions y, with weights p and r, all of shape (n, d). A layer is a pair A (H', H),
-c (H',), or (n, H') for the first one when each particle has its own time; its value is g = sigmoid(A y + c).
-Names that end in `_t` hold one particle per column: products with few rows are several times faster than with few columns.
+Notation: w_i = sum_j (p_j d_j psi_ij - r_j psi_ij), at positions y, with weights p and r, all of shape (n, d). A layer
+is a pair A (H', H), c (H',), or (n, H') for the first one when each particle has its own time; its value is g =
+sigmoid(A y + c). Names that end in `_t` hold one particle per column: products with few rows are several times faster
+than with few columns.
 
-These functions can be differentiated in every way; :mod:`gpot.maths.written_gradients` makes their first reverse derivative cheap.
+These functions can be differentiated in every way; :mod:`gpot.maths.written_gradients` makes their first reverse
+derivative cheap.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ def hidden_layers(y: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
 
 
 def stream_formula(y: Tensor, p: Tensor, r: Tensor, m: Tensor, k: Tensor, *layers: Tensor) -> Tensor:
-    r"""d = 2, psi_12 = m . g + k a single stream function: :math:`w = (p_2 \partial_2 \psi - r_2 \psi,\; r_1 \psi - p_1 \partial_1 \psi)`.
+    r"""d = 2, psi_12 = m . g + k a single stream function: :math:`w = (p_2 \partial_2 \psi - r_2 \psi,\; r_1 \psi - p_1
+    \partial_1 \psi)`.
 
     The gradient of psi is one reverse sweep through the layers, written out.
 
@@ -47,7 +50,8 @@ def stream_formula(y: Tensor, p: Tensor, r: Tensor, m: Tensor, k: Tensor, *layer
 
 
 def tangents_of(layers: Sequence[Tensor], hidden_t: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Derivatives along each coordinate, [k, j, :] = d_j of unit k: before and after the sigmoid of each layer, (H, d, n)."""
+    """Derivatives along each coordinate, [k, j, :] = d_j of unit k: before and after the sigmoid of each layer, (H, d,
+    n)."""
     before = [layers[0][:, :, None]]
     after = [before[0] * slope(hidden_t[0])[:, None, :]]
     for weight, value_t in zip(layers[2::2], hidden_t[1:], strict=True):
@@ -57,9 +61,11 @@ def tangents_of(layers: Sequence[Tensor], hidden_t: Sequence[Tensor]) -> tuple[l
 
 
 def tangent_formula(y: Tensor, p: Tensor, r: Tensor, big_psi: Tensor, offset: Tensor, *layers: Tensor) -> Tensor:
-    r"""Any d, :math:`\psi_{ij} = \Psi_{ij} \cdot g + \beta_{ij}`: tangents G_j = d_j g, then :math:`w_i = \sum_j \Psi_{ij} \cdot (p_j G_j - r_j g) - r_j \beta_{ij}`.
+    r"""Any d, :math:`\psi_{ij} = \Psi_{ij} \cdot g + \beta_{ij}`: tangents G_j = d_j g, then :math:`w_i = \sum_j
+    \Psi_{ij} \cdot (p_j G_j - r_j g) - r_j \beta_{ij}`.
 
-    Arguments: y, p, r: shape (n, d); big_psi: Psi as [i, (k, j)], shape (d, H d); offset: beta, shape (d, d); layers: A_1, c_1, ...
+    Arguments: y, p, r: shape (n, d); big_psi: Psi as [i, (k, j)], shape (d, H d); offset: beta, shape (d, d); layers:
+    A_1, c_1, ...
     Returns: shape (n, d).
     The largest arrays are (H, d, n), two per layer.
     """
@@ -69,12 +75,16 @@ def tangent_formula(y: Tensor, p: Tensor, r: Tensor, big_psi: Tensor, offset: Te
     return (torch.mm(big_psi, summands.flatten(0, 1)) - torch.mm(offset, r.t())).t().contiguous()
 
 
-def ridge_formula(y: Tensor, p: Tensor, r: Tensor, weight: Tensor, bias: Tensor, steep: Tensor, pairs: Tensor, back: Tensor) -> Tensor:
-    r"""Sum over the rows e, f, b of `steep`, `pairs`, `back` of :math:`b\, ((g - g^2)\, p \cdot e - g\, r \cdot f)`, g = sigmoid(A y + c).
+def ridge_formula(
+    y: Tensor, p: Tensor, r: Tensor, weight: Tensor, bias: Tensor, steep: Tensor, pairs: Tensor, back: Tensor
+) -> Tensor:
+    r"""Sum over the rows e, f, b of `steep`, `pairs`, `back` of :math:`b\, ((g - g^2)\, p \cdot e - g\, r \cdot f)`, g
+    = sigmoid(A y + c).
 
     The first and the second half of the rows share the same neurons.
 
-    Arguments: y, r: shape (n, d); p: shape (n, d), or (1, d) for all particles; weight, bias: the layer A (K, d), c; steep, pairs, back: (2 K, d).
+    Arguments: y, r: shape (n, d); p: shape (n, d), or (1, d) for all particles; weight, bias: the layer A (K, d), c;
+    steep, pairs, back: (2 K, d).
     Returns: shape (n, d).
     """
     (gate,) = hidden_layers(y, (weight, bias))

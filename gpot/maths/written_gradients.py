@@ -1,9 +1,10 @@
-r"""The fields of :mod:`gpot.maths.divergence_free` with their reverse derivatives written out: faster, and far leaner in memory.
+r"""The fields of :mod:`gpot.maths.divergence_free` with their reverse derivatives written out: faster, and far leaner
+in memory.
 
-Automatic differentiation keeps every (d, n, H) array of every evaluation until the backward pass, 60 evaluations for 15 Runge-Kutta
-steps. Here an evaluation keeps its inputs and its hidden layers, n x H each, and the backward pass rebuilds the rest. Values and
-derivatives are those of the plain formula (:mod:`gpot.maths.field_formulas`), which itself serves every other kind of
-differentiation: second derivatives (the Euler penalty), forward mode, `torch.func`.
+Automatic differentiation keeps every (d, n, H) array of every evaluation until the backward pass, 60 evaluations for 15
+Runge-Kutta steps. Here an evaluation keeps its inputs and its hidden layers, n x H each, and the backward pass rebuilds
+the rest. Values and derivatives are those of the plain formula (:mod:`gpot.maths.field_formulas`), which itself serves
+every other kind of differentiation: second derivatives (the Euler penalty), forward mode, `torch.func`.
 
 Notation: as in the formulas; `grad` is the gradient in w, shape (n, d), and g_x the gradient in x.
 """
@@ -25,11 +26,14 @@ Forward = Callable[..., tuple[Tensor, ...]]
 Backward = Callable[[Inputs, Inputs, Tensor], tuple[Tensor, ...]]
 
 
-def with_written_gradient(formula: Callable[..., Tensor], forward: Forward, backward: Backward) -> Callable[..., Tensor]:
-    """A function equal to `formula`, whose first reverse derivative is `backward`; all other derivatives are those of `formula`.
+def with_written_gradient(
+    formula: Callable[..., Tensor], forward: Forward, backward: Backward
+) -> Callable[..., Tensor]:
+    """A function equal to `formula`, whose first reverse derivative is `backward`; all other derivatives are those of
+    `formula`.
 
-    Arguments: formula: tensors to one tensor; forward: the same tensors to (that tensor, *kept); backward: (inputs, kept, grad) to the
-    gradient in each input.
+    Arguments: formula: tensors to one tensor; forward: the same tensors to (that tensor, *kept); backward: (inputs,
+    kept, grad) to the gradient in each input.
     """
 
     class Written(torch.autograd.Function):
@@ -62,20 +66,23 @@ def with_written_gradient(formula: Callable[..., Tensor], forward: Forward, back
     return lambda *inputs: Written.apply(*inputs)[0]
 
 
-def _down_the_layers(y: Tensor, layers: Inputs, hidden_t: Inputs, g_hidden_t: Inputs, g_weights: Inputs) -> tuple[Tensor, ...]:
-    """Ordinary back-propagation through g = sigmoid(A g' + c), added (in place) to what each value and each A has received already.
+def _down_the_layers(
+    y: Tensor, layers: Inputs, hidden_t: Inputs, g_hidden_t: Inputs, g_weights: Inputs
+) -> tuple[Tensor, ...]:
+    """Ordinary back-propagation through g = sigmoid(A g' + c), added to what each value and each A has received
+    already.
 
     Returns: gradients in y, A_1, c_1, A_2, c_2, ...
     """
-    g_biases: list[Tensor] = []
+    gradients: list[Tensor] = []
     g_t = g_hidden_t[-1]
     for index in reversed(range(len(hidden_t))):
+        weight, bias = layers[2 * index : 2 * index + 2]
         into_t = sigmoid_backward(g_t, hidden_t[index])
-        g_weights[index].addmm_(into_t, hidden_t[index - 1].t() if index else y)
-        g_biases.append(into_t.t() if layers[2 * index + 1].ndim == 2 else into_t.sum(1))
-        upward = layers[2 * index].t()
-        g_t = g_hidden_t[index - 1].addmm_(upward, into_t) if index else torch.mm(upward, into_t)
-    return g_t.t(), *(x for pair in zip(g_weights, reversed(g_biases), strict=True) for x in pair)
+        g_weight = torch.addmm(g_weights[index], into_t, hidden_t[index - 1].t() if index else y)
+        gradients[:0] = [g_weight, into_t.t() if bias.ndim == 2 else into_t.sum(1)]
+        g_t = torch.addmm(g_hidden_t[index - 1], weight.t(), into_t) if index else torch.mm(weight.t(), into_t)
+    return g_t.t(), *gradients
 
 
 def _stream_forward(y: Tensor, p: Tensor, r: Tensor, m: Tensor, k: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
@@ -85,13 +92,8 @@ def _stream_forward(y: Tensor, p: Tensor, r: Tensor, m: Tensor, k: Tensor, *laye
         swept.append(torch.mm(layers[2 * index].t(), sigmoid_backward(swept[-1], hidden_t[index])))
     gradient_t = torch.mm(layers[0].t(), sigmoid_backward(swept[-1], hidden_t[0]))
     psi = torch.mv(hidden_t[-1].t(), m).add_(k)
-    w_t = torch.mm(_turn(y), torch.addcmul(p.t() * gradient_t, r.t(), psi, value=-1))
-    return w_t.t(), psi, gradient_t, *hidden_t, *swept[1:]
-
-
-def _turn(y: Tensor) -> Tensor:
-    """(a, b) -> (b, -a)."""
-    return y.new_tensor(((0.0, 1.0), (-1.0, 0.0)))
+    turned_t = torch.addcmul(p.t() * gradient_t, r.t(), psi, value=-1)
+    return torch.stack((turned_t[1], -turned_t[0]), dim=1), psi, gradient_t, *hidden_t, *swept[1:]
 
 
 def _stream_backward(inputs: Inputs, kept: Inputs, grad: Tensor) -> tuple[Tensor, ...]:
@@ -99,10 +101,11 @@ def _stream_backward(inputs: Inputs, kept: Inputs, grad: Tensor) -> tuple[Tensor
     n_layers = len(layers) // 2
     psi, gradient_t, *rest = kept
     hidden_t, swept = rest[:n_layers], [*reversed(rest[n_layers:]), m[:, None]]
-    g_turned_t = torch.mm(_turn(y).t(), grad.t())
+    g_turned_t = torch.stack((-grad[:, 1], grad[:, 0]))
     g_psi = (g_turned_t * r.t()).sum(0).neg_()
 
-    # the sweep came down the layers, so its gradient goes up: g_handed_t is the one in what a layer handed to the layer below
+    # the sweep came down the layers, so its gradient goes up: g_handed_t is the one in what a layer handed to the layer
+    # below
     g_swept_t, g_weights, g_hidden_t = g_turned_t * p.t(), [], []
     for index, value_t in enumerate(hidden_t):
         g_weights.append(torch.mm(sigmoid_backward(swept[index], value_t), g_swept_t.t()))
@@ -135,11 +138,13 @@ def _tangent_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, 
     g_r_t = -(g_summands * last).sum(0) - torch.mm(offset.t(), grad_t)
     g_last = -(g_summands * r_t).sum(1)
 
-    g_after, g_weights, g_hidden_t = g_summands * p_t, [], []
+    g_after = g_summands.mul_(p_t)
+    g_weights: list[Tensor] = []
+    g_hidden_t: list[Tensor] = []
     for index in reversed(range(len(hidden_t))):
         g_slope_t = (g_after * before[index]).sum(1)
         g_hidden_t.insert(0, torch.addcmul(g_slope_t, g_slope_t, hidden_t[index], value=-2))
-        g_before = (g_after * slope(hidden_t[index])[:, None, :]).flatten(1)
+        g_before = g_after.mul_(slope(hidden_t[index])[:, None, :]).flatten(1)
         if index > 0:
             g_weights.insert(0, torch.mm(g_before, after[index - 1].flatten(1).t()))
             g_after = torch.mm(layers[2 * index].t(), g_before).view(after[index - 1].shape)
@@ -156,7 +161,7 @@ def _ridge_terms(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     slopes = torch.mm(steep, p.t())
     falling = torch.addmm(slopes, pairs, r.t(), alpha=-1).view(2, *gate.shape)
     slopes = slopes.view(2, weight.shape[0], -1)
-    return gate, slopes, falling.addcmul_(gate, slopes, value=-1)
+    return gate, slopes, torch.addcmul(falling, gate, slopes, value=-1)
 
 
 def _ridge_forward(*inputs: Tensor) -> tuple[Tensor, ...]:
@@ -169,7 +174,7 @@ def _ridge_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, ..
     gate, slopes, falling = _ridge_terms(inputs)
     g_back = torch.mm((gate * falling).flatten(0, 1), grad)
     g_product = torch.mm(back, grad.t()).view(falling.shape)
-    g_gate = falling.addcmul_(gate, slopes, value=-1).mul_(g_product).sum(0)
+    g_gate = (g_product * torch.addcmul(falling, gate, slopes, value=-1)).sum(0)
     g_values = g_product.mul_(gate)  # with the sign of -r . f
     g_slopes = torch.addcmul(g_values, g_values, gate, value=-1).flatten(0, 1)
     g_values = g_values.flatten(0, 1)

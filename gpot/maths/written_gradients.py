@@ -144,7 +144,7 @@ def _tangent_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, 
     for index in reversed(range(len(hidden_t))):
         g_slope_t = (g_after * before[index]).sum(1)
         g_hidden_t.insert(0, torch.addcmul(g_slope_t, g_slope_t, hidden_t[index], value=-2))
-        g_before = g_after.mul_(slope(hidden_t[index])[:, None, :]).flatten(1)
+        g_before = g_after.mul_(slope(hidden_t[index])[:, None, :]).reshape(len(hidden_t[index]), -1)
         if index > 0:
             g_weights.insert(0, torch.mm(g_before, after[index - 1].flatten(1).t()))
             g_after = torch.mm(layers[2 * index].t(), g_before).view(after[index - 1].shape)
@@ -172,12 +172,13 @@ def _ridge_forward(*inputs: Tensor) -> tuple[Tensor, ...]:
 def _ridge_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, ...]:
     y, p, r, weight, bias, steep, pairs, back = inputs
     gate, slopes, falling = _ridge_terms(inputs)
-    g_back = torch.mm((gate * falling).flatten(0, 1), grad)
+    width = len(weight)
+    g_back = torch.mm((gate * falling).view(2 * width, -1), grad)
     g_product = torch.mm(back, grad.t()).view(falling.shape)
     g_gate = (g_product * torch.addcmul(falling, gate, slopes, value=-1)).sum(0)
     g_values = g_product.mul_(gate)  # with the sign of -r . f
-    g_slopes = torch.addcmul(g_values, g_values, gate, value=-1).flatten(0, 1)
-    g_values = g_values.flatten(0, 1)
+    g_slopes = torch.addcmul(g_values, g_values, gate, value=-1).view(2 * width, -1)
+    g_values = g_values.view(2 * width, -1)
     if p.shape[0] == 1:
         g_slopes = g_slopes.sum(1, keepdim=True)
     g_y, g_weight, g_bias = _down_the_layers(y, (weight, bias), [gate], [g_gate], [torch.zeros_like(weight)])

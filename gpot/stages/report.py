@@ -28,6 +28,7 @@ METRICS = (
     "logdet_error_mean", "logdet_error_max", "certificate", "certificate_stderr", "energy", "energy_stderr",
     "roundtrip", "roundtrip_max", "escaped", "escaped_data", "n_steps", "n_parameters_flow", "n_parameters_gp",
 )  # fmt: skip
+_TABLE_WIDTH = 140
 SCORES = ("disentanglement", "completeness", "informativeness")
 
 
@@ -65,7 +66,9 @@ def report_stage(config: Config, store: Store) -> list[Path]:
     matrices = [np.array(score["importance"]) for score in scores]
     figure = importance_figure(dict(zip(printed, matrices, strict=True)), scores[0]["factors"])
     paths += save_figure(figure, folder / f"{item}_importance")
-    Console().print(terminal(payload))
+    console = Console()
+    # a table cut to a narrow screen loses its digits; a line that wraps does not
+    Console(width=max(console.width, _TABLE_WIDTH)).print(terminal(payload))
     return paths
 
 

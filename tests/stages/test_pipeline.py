@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from gpot.stages.flow import flow_recipe
 from gpot.stages.gp import gp_recipe, gp_stage
 from gpot.stages.report import METRICS, SCORES, report_stage
 from gpot.stages.vae import vae_recipe, vae_stage
+from gpot.store import Artifact
 from tests.conftest import shared_path
 
 TINY = [
@@ -55,9 +55,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     return folder, report_stage(config, open_store(config))
 
 
+def pairs_of(folder: Path) -> Artifact:
+    """The pairs that the run made."""
+    (manifest,) = (folder / "outputs" / "artifacts" / "pairs").glob("*/manifest.json")
+    pairs = open_store(tiny(folder)).find("pairs", manifest.parent.name)
+    assert pairs is not None
+    return pairs
+
+
 def test_table_is_written_in_four_forms(made: tuple[Path, list[Path]]) -> None:
     _, paths = made
-    assert {path.name for path in paths} == {"table1.md", "table1.tex", "table1.csv", "table1.json"}
+    figures = {"table1_importance.png", "table1_importance.pdf"}
+    assert {path.name for path in paths} == {"table1.md", "table1.tex", "table1.csv", "table1.json"} | figures
     assert all(path.stat().st_size > 0 for path in paths)
 
 
@@ -72,7 +81,8 @@ def test_json_holds_every_row_with_every_key(made: tuple[Path, list[Path]]) -> N
             assert all(row[score] is not None for score in SCORES)
     latent, flow, rotation, gp, _ = payload["rows"][:5]
     assert latent["cost"] is None and flow["energy"] is None and flow["logdet_error_mean"] is None
-    assert rotation["energy"] == 0 and rotation["cost"] < flow["cost"]
+    # the rotation is the best of the training pairs; on others it is so up to the noise of a cost
+    assert rotation["energy"] == 0 and rotation["cost"] < flow["cost"] + flow["cost_stderr"]
     # a rotation keeps the Gaussian exactly: what is left is rounding in single precision
     assert rotation["logdet_error_mean"] < 1e-5 and gp["logdet_error_mean"] < 1e-3
     assert abs(gp["nll_exact"] - gp["nll_analytic"]) < 1e-3 and abs(gp["nll_analytic"] - flow["nll_analytic"]) < 1e-4
@@ -82,24 +92,23 @@ def test_json_holds_every_row_with_every_key(made: tuple[Path, list[Path]]) -> N
 def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
     folder, _ = made
     config = tiny(folder, "logger=csv", "device=cpu")
-    before = sorted((folder / "outputs" / "artifacts").glob("*/*/manifest.json"))
-    start = time.monotonic()
+
+    def made_when() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (folder / "outputs" / "artifacts").glob("*/*/manifest.json")}
+
+    before = made_when()
+    assert len(before) == 11  # vae, latents, flow, pairs, two gp, five rows
     report_stage(config, open_store(config))
-    assert time.monotonic() - start < 5
-    assert sorted((folder / "outputs" / "artifacts").glob("*/*/manifest.json")) == before
+    assert made_when() == before
     assert not list((folder / "outputs").glob("work/*/*"))
 
 
 def test_gp_keys_depend_on_what_matters_alone(made: tuple[Path, list[Path]]) -> None:
     folder, _ = made
-    config = tiny(folder)
-    store = open_store(config)
 
     def key(*overrides: str) -> str:
-        changed = tiny(folder, *overrides)
-        pairs = store.find("pairs", next((folder / "outputs" / "artifacts" / "pairs").iterdir()).name)
-        assert pairs is not None
-        return gp_recipe(changed, pairs).key
+        changed = tiny(folder, "penalty=none", *overrides)
+        return gp_recipe(changed, pairs_of(folder)).key
 
     same = key()
     assert key("device=cpu", "logger=csv", "gp.mlp.hidden=[7]", "penalty.halvings=3") == same
@@ -141,9 +150,7 @@ def test_rows_have_the_names_of_the_design() -> None:
 def test_weight_zero_is_no_penalty(made: tuple[Path, list[Path]]) -> None:
     """A sweep over penalty.weight may start at 0: that run is the one without penalty, not a second one."""
     folder, _ = made
-    store = open_store(tiny(folder))
-    pairs = store.find("pairs", next((folder / "outputs" / "artifacts" / "pairs").iterdir()).name)
-    assert pairs is not None
+    pairs = pairs_of(folder)
     zero, none = tiny(folder, "penalty=euler_latent", "penalty.weight=0"), tiny(folder, "penalty=none")
     assert gp_recipe(zero, pairs).key == gp_recipe(none, pairs).key
     assert gp_row(zero) is gp_row(none) is Row.gp

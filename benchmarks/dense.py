@@ -2,7 +2,9 @@ r"""The velocity of eq. (14) to (19) built literally, as the released code does:
 
 The Jacobian of the network by the closed-form chain rule (eq. 19), all d B outputs of it; then, for each block, d x d
 matrices per particle, projected from both sides onto the components of the block (eq. 14, 15), and eq. (17). Written
-from the formulas.
+from the formulas. diag(sigma') of eq. (19) is a matrix here, H x H per particle: so written, a step has the memory and
+the time that were measured for the released code (at d = 10: 3.2 GB of saved tensors here for 60 evaluations, 3.6 GB
+there for 75). Multiplying rows by sigma' instead would take about half of both; that is our saving to claim, too.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ def dense_velocity(t: Tensor | float, c: Tensor, weights: Sequence[Tensor], bias
     """Velocity dc/dt in the cube, shape (n, d), from the layers of u (eq. 18): input (c, t), output `component * B +
     block`."""
     n, dim = c.shape
-    jacobian = torch.eye(dim, dtype=c.dtype)  # of nothing yet; the first layer replaces it
+    jacobian = torch.eye(dim, dtype=c.dtype)  # replaced by the first layer
     layer = torch.cat((c, torch.as_tensor(t, dtype=c.dtype).expand(n, 1)), dim=1)
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         layer = torch.tanh(layer @ weight.t() + bias)

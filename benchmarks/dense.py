@@ -4,7 +4,7 @@ The Jacobian of the network by the closed-form chain rule (eq. 19), all d B outp
 matrices per particle, projected from both sides onto the components of the block (eq. 14, 15), and eq. (17). Written
 from the formulas. diag(sigma') of eq. (19) is a matrix here, H x H per particle: so written, a step has the memory and
 the time that were measured for the released code (at d = 10: 3.2 GB of saved tensors here for 60 evaluations, 3.6 GB
-there for 75). Multiplying rows by sigma' instead would take about half of both; that is our saving to claim, too.
+there for 75). Multiplying rows by sigma' instead takes about half of both.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@ r"""The fields of :mod:`gpot.maths.divergence_free` with their reverse derivativ
 in memory.
 
 Automatic differentiation keeps every (d, n, H) array of every evaluation until the backward pass, 60 evaluations for 15
-Runge-Kutta steps. Here an evaluation keeps its inputs (and its hidden layers, n x H each, where d = 2 makes them all
-that there is), and the backward pass rebuilds the rest. Values and derivatives are those of the plain formula (:mod:`gpot.maths.field_formulas`), which itself serves
-every other kind of differentiation: second derivatives (the Euler penalty), forward mode, `torch.func`.
+Runge-Kutta steps. Here an evaluation keeps its inputs (where d = 2 also its hidden layers, n x H each), and the
+backward pass rebuilds the rest. Values and derivatives are those of the plain formula
+(:mod:`gpot.maths.field_formulas`), which itself serves every other kind of differentiation: second derivatives (the
+Euler penalty), forward mode, `torch.func`.
 
 Notation: as in the formulas; `grad` is the gradient in w, shape (n, d), and g_x the gradient in x.
 """

@@ -85,13 +85,14 @@ def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None
     table.
     """
     latents = latents_stage(config, store, "evaluate")
-    inputs = {"latents": latents.key}
+    made = {"latents": latents}
     if row is not Row.latent:
-        inputs["flow"] = flow_stage(config, store, "evaluate").key
+        made["flow"] = flow_stage(config, store, "evaluate")
     if row is Row.rotation:
-        inputs["pairs"] = pairs_stage(config, store, "evaluate").key
+        made["pairs"] = pairs_stage(config, store, "evaluate")
     if row in (Row.gp, Row.gp_euler, Row.gp_kinetic):
-        inputs["gp"] = gp_stage(config, store, "evaluate").key
+        made["gp"] = gp_stage(config, store, "evaluate")
+    inputs = {stage: artifact.key for stage, artifact in made.items()}
     settings = {"row": row.value, "evaluate": plain(config.evaluate), "seed": config.seed}
     if row is not Row.latent:
         settings["flow"] = solver_settings(config)
@@ -99,7 +100,7 @@ def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None
         settings["gp"] = {"chart": config.gp.chart.value, "rotation": config.gp.rotation.value}
 
     def build(folder: Path) -> Mapping[str, Any]:
-        chain = _chain(config, store, row)
+        chain = _chain(config, made)
         metrics = _disentanglement(config, latents, chain)
         if chain.flow is not None:
             metrics |= _transport(config, latents, chain)
@@ -112,15 +113,12 @@ def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None
     )  # fmt: skip
 
 
-def _chain(config: Config, store: Store, row: Row) -> Chain:
-    if row is Row.latent:
-        return Chain(None, None)
-    flow = load_flow(config, flow_stage(config, store, "evaluate"))
-    if row is Row.flow:
-        return Chain(flow, None)
-    if row is Row.rotation:
-        return Chain(flow, rotation_only(config, pairs_stage(config, store, "evaluate")))
-    return Chain(flow, load_gp(config, gp_stage(config, store, "evaluate")))
+def _chain(config: Config, made: Mapping[str, Artifact]) -> Chain:
+    """The maps of a row, from the artefacts that it was given."""
+    flow = load_flow(config, made["flow"]) if "flow" in made else None
+    if "pairs" in made:
+        return Chain(flow, rotation_only(config, made["pairs"]))
+    return Chain(flow, load_gp(config, made["gp"]) if "gp" in made else None)
 
 
 def _disentanglement(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any]:

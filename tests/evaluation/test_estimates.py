@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from gpot.errors import BadInput
 from gpot.evaluation.certificate import assignment_gap, certificate
@@ -16,23 +15,12 @@ from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.estimate import Estimate
 from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.gp.velocity import RidgeVelocity, Velocity
+from gpot.gp.velocity import RidgeVelocity
 from gpot.maths.charts import Chart
-from gpot.maths.divergence_free import WeightedField
+from tests.gp.linear import Linear
 
 DTYPE = torch.float64
 OMEGA = 1.5
-
-
-class Linear(Velocity):
-    """dz/dt = A z, in the charts without a wall."""
-
-    def __init__(self, matrix: Tensor) -> None:
-        super().__init__(len(matrix))
-        self.matrix = torch.nn.Parameter(matrix)
-
-    def weighted_field(self) -> WeightedField:
-        return lambda y, t, p, r: y @ self.matrix.T
 
 
 def rigid(n_steps: int = 40) -> GaussianPreservingFlow:

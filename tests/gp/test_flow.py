@@ -15,9 +15,9 @@ from gpot.errors import BadConfig, BadInput, OutsideCube
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.maths.charts import Chart, to_cube
-from gpot.maths.divergence_free import WeightedField
 from gpot.maths.euler import euler_penalty
 from gpot.maths.integrate import Method
+from tests.gp.linear import Linear
 
 DTYPE = torch.float64
 EPS = torch.finfo(DTYPE).eps
@@ -40,17 +40,6 @@ def make_flow(kind: str, chart: Chart, n_steps: int = 20, dim: int = 3, **option
     rotation = torch.linalg.qr(torch.randn(dim, dim, dtype=DTYPE, generator=torch.Generator().manual_seed(3))).Q
     velocity = make_velocity(kind, dim)
     return GaussianPreservingFlow(velocity, chart, n_steps, rotation=rotation, **options)  # type: ignore[arg-type]
-
-
-class Linear(Velocity):
-    """dz/dt = A z: preserves the Gaussian if and only if A is antisymmetric. For the charts without a wall."""
-
-    def __init__(self, matrix: Tensor) -> None:
-        super().__init__(len(matrix))
-        self.matrix = torch.nn.Parameter(matrix)
-
-    def weighted_field(self) -> WeightedField:
-        return lambda y, t, p, r: y @ self.matrix.T
 
 
 every_flow = pytest.mark.parametrize(("kind", "chart"), [(kind, chart) for kind in KINDS for chart in CHARTS])

@@ -14,6 +14,7 @@ PY := $(ENV)/bin/python
 READY := $(ENV)/.ready
 OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(OVERRIDES)
 REPRODUCE := $(shell sed -n 's/^\(reproduce-[a-z0-9-]*\):.*/\1/p' $(SELF))
+ITEMS := $(REPRODUCE:reproduce-%=%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -45,14 +46,29 @@ lint: $(READY) ## ruff and mypy
 bench: $(READY) ## time one training step of the GP flow
 	$(PY) benchmarks/gp_step.py --out outputs/bench/gp_step.json
 
-report: $(READY) ## write the tables again from trained models in outputs/ and pretrained/; trains nothing
-	$(PY) scripts/report.py experiment=table1 upstream=require $(OPTIONS)
+report: $(READY) ## write tables and figures again from trained models in outputs/ and pretrained/; trains nothing
+	@for item in $(ITEMS); do $(PY) scripts/report.py experiment=$$item upstream=require $(OPTIONS) || exit 1; done
 
 reproduce: ## every table and figure below, in order
 	@for target in $(REPRODUCE); do $(MAKE) --no-print-directory -f $(SELF) $$target || exit 1; done
 
 reproduce-table1: $(READY) ## Table 1: disentanglement, completeness and informativeness on dSprites
 	$(PY) scripts/report.py experiment=table1 $(OPTIONS)
+
+reproduce-fig1: $(READY) ## Figure 1: a GP map moves Gaussian particles, also as an animation
+	$(PY) scripts/report.py experiment=fig1 $(OPTIONS)
+
+reproduce-fig2: $(READY) ## Figure 2: eight Gaussians, coloured by their place, under BNAF and BNAF+GP
+	$(PY) scripts/report.py experiment=fig2 $(OPTIONS)
+
+reproduce-fig3: $(READY) ## Figure 3: eight Gaussians; CP-Flow, BNAF, BNAF+GP, and the exact optimum
+	$(PY) scripts/report.py experiment=fig3 $(OPTIONS)
+
+reproduce-fig4: $(READY) ## Figure 4: two moons; GP, GP+Euler, GP+spectral, and their energies
+	$(PY) scripts/report.py experiment=fig4 $(OPTIONS)
+
+reproduce-table3: $(READY) ## Table 3: how the GP flows on 2-D data are trained, as configured against as printed
+	$(PY) scripts/report.py experiment=table3 $(OPTIONS)
 
 lock: ## solve requirements.lock anew from pyproject.toml (network; the pinned torch stays)
 	$(PYTHON) -m venv $(ENV)-lock

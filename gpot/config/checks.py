@@ -6,15 +6,40 @@ from collections.abc import Callable
 
 import torch
 
-from gpot.config.schema import Config, PenaltyConfig, PenaltyKind, VelocityName
+from gpot.config.schema import (
+    BNAFConfig,
+    Config,
+    CPFlowConfig,
+    FFJORDConfig,
+    GpConfig,
+    ImagesConfig,
+    Inverse,
+    PenaltyConfig,
+    PenaltyKind,
+    Source,
+    VelocityName,
+)
 from gpot.errors import BadConfig
+from gpot.maths.charts import Chart
+
+
+def gps_of(config: Config) -> dict[str, GpConfig]:
+    """The GP flow of the run and those of the report's rows, by the name that an override would have."""
+    variants = config.report.variants.items()
+    return {"gp": config.gp} | {f"report.variants.{name}.gp": v.gp for name, v in variants if v.gp is not None}
 
 
 def dimensions_agree(config: Config) -> None:
     if config.dataset.dim < 2:
         raise BadConfig(
-            f"a Gaussian-preserving flow needs dataset.dim of at least 2, got {config.dataset.dim}. Set vae.latent_dim "
-            "to 2 or more: dataset.dim follows it."
+            f"a Gaussian-preserving flow needs dataset.dim of at least 2, got {config.dataset.dim}. "
+            + ("Set vae.latent_dim to 2 or more: dataset.dim follows it." if config.vae else "Give points of 2 columns.")
+        )
+    if not isinstance(config.dataset, ImagesConfig):
+        return
+    if config.vae is None:
+        raise BadConfig(
+            f"the flow of dataset '{config.dataset.name}' sees the codes of its images, and vae is null. Type vae=btcvae."
         )
     if config.dataset.dim != config.vae.latent_dim:
         raise BadConfig(
@@ -24,91 +49,147 @@ def dimensions_agree(config: Config) -> None:
         )
 
 
+def families_fit(config: Config) -> None:
+    dim = config.dataset.dim
+    for name, gp in gps_of(config).items():
+        if gp.velocity is VelocityName.spectral and (dim != 2 or gp.chart is Chart.direct):
+            raise BadConfig(
+                f"{name}.velocity=spectral solves Euler's equations on the square: it needs dataset.dim of 2 and "
+                f"{name}.chart=cube or gaussian, got {dim} and {gp.chart.value}. Type gp=mlp or gp=ridge, or "
+                f"{name}.chart=gaussian."
+            )
+
+
+def prior_samples_available(config: Config) -> None:
+    if not isinstance(config.flow, BNAFConfig) or config.flow.inverse is not Inverse.none:
+        return
+    for name, gp in gps_of(config).items():
+        if gp.source is Source.prior:
+            raise BadConfig(
+                f"{name}.source=prior pulls Gaussian samples back by the flow's inverse, and flow.inverse=none. "
+                f"Type flow.inverse=bisection, or {name}.source=data."
+            )
+
+
 def blocks_fit(config: Config) -> None:
-    dim, blocks = config.dataset.dim, config.gp.mlp.n_blocks
-    if config.gp.velocity is VelocityName.mlp and blocks is not None and not 1 <= blocks <= dim - 1:
-        raise BadConfig(
-            f"gp.mlp.n_blocks must lie in 1..{dim - 1} for points of dimension {dim} (eq. 14), got {blocks}. "
-            "Set gp.mlp.n_blocks=null for all of them."
-        )
+    dim = config.dataset.dim
+    for name, gp in gps_of(config).items():
+        blocks = gp.mlp.n_blocks
+        if gp.velocity is VelocityName.mlp and blocks is not None and not 1 <= blocks <= dim - 1:
+            raise BadConfig(
+                f"{name}.mlp.n_blocks must lie in 1..{dim - 1} for points of dimension {dim} (eq. 14), got {blocks}. "
+                f"Set {name}.mlp.n_blocks=null for all of them."
+            )
 
 
 def sizes_positive(config: Config) -> None:
-    values = {
-        "vae.epochs": config.vae.epochs,
-        "vae.batch_size": config.vae.batch_size,
-        "flow.epochs": config.flow.epochs,
-        "flow.batch_size": config.flow.batch_size,
-        "flow.training_steps": config.flow.training_steps,
-        "flow.solver_steps": config.flow.solver_steps,
-        "flow.tolerance": config.flow.tolerance,
-        "flow.n_blocks": config.flow.n_blocks,
-        "flow.hidden": min(config.flow.hidden, default=0),
-        "gp.epochs": config.gp.epochs,
-        "gp.epochs_penalized": config.gp.epochs_penalized,
-        "gp.batch_size": config.gp.batch_size,
-        "gp.n_validation": config.gp.n_validation,
-        "gp.n_steps": config.gp.n_steps,
-        "gp.logdet_tolerance": config.gp.logdet_tolerance,
-        "gp.mlp.hidden": min(config.gp.mlp.hidden, default=0),
-        "gp.ridge.width": config.gp.ridge.width,
+    flow, evaluate = config.flow, config.evaluate
+    values: dict[str, float | None] = {
+        "flow.epochs": flow.epochs,
+        "flow.batch_size": flow.batch_size,
         "optimizer.vae.lr": config.optimizer.vae.lr,
         "optimizer.flow.lr": config.optimizer.flow.lr,
         "optimizer.gp.lr": config.optimizer.gp.lr,
-        "evaluate.n_data": config.evaluate.n_data,
-        "evaluate.n_exact": config.evaluate.n_exact,
-        "evaluate.certificate_batches": config.evaluate.certificate_batches,
-        "evaluate.n_dci_train": config.evaluate.n_dci_train,
-        "evaluate.n_dci_test": config.evaluate.n_dci_test,
+        "evaluate.n_data": evaluate.n_data,
+        "evaluate.n_exact": evaluate.n_exact,
+        "evaluate.certificate_batches": evaluate.certificate_batches,
+        "evaluate.n_dci_train": evaluate.n_dci_train,
+        "evaluate.n_dci_test": evaluate.n_dci_test,
+        "evaluate.optimum_sizes": min(evaluate.optimum_sizes, default=1),
+        "evaluate.optimum_repeats": evaluate.optimum_repeats,
     }
+    if config.vae is not None:
+        values |= {"vae.epochs": config.vae.epochs, "vae.batch_size": config.vae.batch_size}
+    if isinstance(flow, FFJORDConfig):
+        values |= {
+            "flow.training_steps": flow.training_steps, "flow.solver_steps": flow.solver_steps,
+            "flow.tolerance": flow.tolerance, "flow.n_blocks": flow.n_blocks,
+            "flow.hidden": min(flow.hidden, default=0),
+        }  # fmt: skip
+    elif isinstance(flow, BNAFConfig):
+        values |= {
+            "flow.width": flow.width, "flow.n_layers": flow.n_layers, "flow.n_blocks": flow.n_blocks,
+            "flow.tolerance": flow.tolerance,
+        }  # fmt: skip
+    elif isinstance(flow, CPFlowConfig):
+        values |= {
+            "flow.width": flow.width, "flow.depth": flow.depth, "flow.n_blocks": flow.n_blocks,
+            "flow.tolerance": flow.tolerance,
+        }  # fmt: skip
+    for name, gp in gps_of(config).items():
+        values |= {
+            f"{name}.epochs": gp.epochs,
+            f"{name}.epochs_penalized": gp.epochs_penalized,
+            f"{name}.batch_size": gp.batch_size,
+            f"{name}.n_validation": gp.n_validation,
+            f"{name}.n_steps": gp.n_steps,
+            f"{name}.logdet_tolerance": gp.logdet_tolerance,
+            f"{name}.mlp.hidden": min(gp.mlp.hidden, default=0),
+            f"{name}.ridge.width": gp.ridge.width,
+            f"{name}.spectral.modes": gp.spectral.modes,
+            f"{name}.spectral.n_steps": gp.spectral.n_steps,
+        }
     for name, value in values.items():
-        if value <= 0:
-            what = "a list of positive numbers" if name.endswith("hidden") else "a positive number"
+        if value is not None and value <= 0:
+            what = "a list of positive numbers" if name.endswith(("hidden", "sizes")) else "a positive number"
             raise BadConfig(f"{name} must be {what}, got {value}. Set {name} to {what}.")
 
 
 def batches_fit(config: Config) -> None:
-    if config.gp.batch_size > config.gp.n_train:
-        raise BadConfig(
-            f"gp.batch_size must be at most gp.n_train, got {config.gp.batch_size} and {config.gp.n_train}. "
-            f"Set gp.batch_size={config.gp.n_train} or draw more samples."
-        )
-    if config.vae.batch_size < 3:
+    for name, gp in gps_of(config).items():
+        if gp.batch_size > gp.n_train:
+            raise BadConfig(
+                f"{name}.batch_size must be at most {name}.n_train, got {gp.batch_size} and {gp.n_train}. "
+                f"Set {name}.batch_size={gp.n_train} or draw more samples."
+            )
+    if config.vae is not None and config.vae.batch_size < 3:
         raise BadConfig(
             f"vae.batch_size must be at least 3 (the stratified weights of beta-TCVAE), got {config.vae.batch_size}."
         )
 
 
 def certificate_fits(config: Config) -> None:
-    batch, samples = config.evaluate.certificate_batch, config.evaluate.n_prior
-    if not 2 <= batch <= samples:
-        raise BadConfig(
-            f"evaluate.certificate_batch must lie in 2..{samples}, the number of samples evaluate.n_prior, and got "
-            f"{batch}. Set evaluate.certificate_batch in that range, or a larger evaluate.n_prior."
-        )
+    batch = config.evaluate.certificate_batch
+    for name, gp in gps_of(config).items():
+        option = "n_prior" if gp.source is Source.prior else "n_data"
+        samples = getattr(config.evaluate, option)
+        if not 2 <= batch <= samples:
+            raise BadConfig(
+                f"evaluate.certificate_batch must lie in 2..{samples}, the number of samples evaluate.{option} "
+                f"({name}.source={gp.source.value}), and got {batch}. Set evaluate.certificate_batch in that range, or a "
+                f"larger evaluate.{option}."
+            )
 
 
 def grid_refinable(config: Config) -> None:
-    if config.gp.max_steps < config.gp.n_steps:
-        raise BadConfig(
-            f"gp.max_steps is the finest time grid of the fidelity guard and must be at least gp.n_steps; got "
-            f"{config.gp.max_steps} and {config.gp.n_steps}. Set gp.max_steps={config.gp.n_steps} for no refinement."
-        )
+    for name, gp in gps_of(config).items():
+        if gp.max_steps < gp.n_steps:
+            raise BadConfig(
+                f"{name}.max_steps is the finest time grid of the fidelity guard and must be at least {name}.n_steps; "
+                f"got {gp.max_steps} and {gp.n_steps}. Set {name}.max_steps={gp.n_steps} for no refinement."
+            )
 
 
 def split_fits(config: Config) -> None:
-    have = config.dataset.n_images
-    need = config.evaluate.n_dci_train + config.evaluate.n_dci_test
-    if have is not None and need > have:
+    if not isinstance(config.dataset, ImagesConfig):
+        return
+    have, train, test = config.dataset.n_images, config.evaluate.n_dci_train, config.evaluate.n_dci_test
+    if train is None or test is None:
         raise BadConfig(
-            f"the disentanglement split needs evaluate.n_dci_train + evaluate.n_dci_test = {need} images, and "
+            "the disentanglement split of a dataset with labels needs evaluate.n_dci_train and evaluate.n_dci_test, "
+            f"got {train} and {test}. Set evaluate.n_dci_train=40000 evaluate.n_dci_test=10000, the paper's."
+        )
+    if have is not None and train + test > have:
+        raise BadConfig(
+            f"the disentanglement split needs evaluate.n_dci_train + evaluate.n_dci_test = {train + test} images, and "
             f"dataset.n_images is {have}. Set dataset.n_images=null for all images, or a smaller split."
         )
 
 
 def penalty_consistent(config: Config) -> None:
     penalties: dict[str, PenaltyConfig] = {"penalty": config.penalty}
-    penalties |= {f"report.variants.{name}": p for name, p in config.report.variants.items()}
+    variants = config.report.variants.items()
+    penalties |= {f"report.variants.{name}.penalty": v.penalty for name, v in variants if v.penalty is not None}
     for name, penalty in penalties.items():
         if penalty.kind is PenaltyKind.none and penalty.weight != 0:
             raise BadConfig(
@@ -132,6 +213,8 @@ def device_present(config: Config) -> None:
 
 RULES: tuple[Callable[[Config], None], ...] = (
     dimensions_agree,
+    families_fit,
+    prior_samples_available,
     blocks_fit,
     sizes_positive,
     batches_fit,

@@ -19,9 +19,13 @@ from gpot.errors import BadConfig
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
-def to_config(tree: DictConfig) -> Config:
-    """Typed object of a composed tree, after the rules of `checks`. Raises: BadConfig, or OmegaConf's own errors."""
+def to_config(tree: DictConfig, typed: Sequence[str] = ()) -> Config:
+    """Typed object of a composed tree, after the rules of `checks`. Raises: BadConfig, or OmegaConf's own errors.
+
+    typed: the overrides that the tree was composed with.
+    """
     config = cast(Config, OmegaConf.to_object(tree))
+    config.typed = list(typed)
     refuse_added_keys(config)
     check(config)
     return config
@@ -46,6 +50,12 @@ def known_keys(name: str, keys: Sequence[str]) -> str:
     return f"The keys of this group are: {', '.join(keys)}." + (f" Did you mean '{near[0]}'?" if near else "")
 
 
+def sibling(config: Config, experiment: str) -> Config:
+    """The report config of another experiment, with everything else as typed for this one."""
+    kept = [override for override in config.typed if not override.lstrip("+").startswith("experiment=")]
+    return compose("report", [*kept, f"experiment={experiment}"])
+
+
 def compose(root: str, overrides: Sequence[str] = ()) -> Config:
     """Config of a root (`train_gp`, `report`, ...) under overrides as typed on the command line.
 
@@ -55,4 +65,4 @@ def compose(root: str, overrides: Sequence[str] = ()) -> Config:
     register()
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(config_dir=str(CONFIGS), version_base="1.3"):
-        return to_config(hydra.compose(config_name=root, overrides=list(overrides)))
+        return to_config(hydra.compose(config_name=root, overrides=list(overrides)), overrides)

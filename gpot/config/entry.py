@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -48,7 +49,7 @@ def entry(root: str) -> Callable[[Callable[[schema.Config], None]], Callable[[],
 
             @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=root)
             def hydra_main(tree: DictConfig) -> None:
-                function(to_config(tree))
+                function(to_config(tree, HydraConfig.get().overrides.task))
 
             try:
                 hydra_main()

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 
+from gpot.config.resolvers import register_resolvers
 from gpot.evaluation.dci import Regressor
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method
@@ -70,6 +71,36 @@ class Source(str, Enum):
 class VelocityName(str, Enum):
     mlp = "mlp"
     ridge = "ridge"
+    spectral = "spectral"
+
+
+class Inverse(str, Enum):
+    """How BNAF is inverted: one bracketed root finding per coordinate, or not at all, as in the paper."""
+
+    bisection = "bisection"
+    none = "none"
+
+
+class Activation(str, Enum):
+    """Softplus of CP-Flow's potential: the integral of the normal distribution function, or log(1 + e^x)."""
+
+    gaussian_softplus = "gaussian_softplus"
+    softplus = "softplus"
+
+
+class ActNormPlace(str, Enum):
+    """CP-Flow's scaling of its input: on both sides of the gradient, which keeps a Monge map, or before it alone, as the
+    released code has it, which does not."""
+
+    around = "around"
+    before = "before"
+
+
+class LogDet(str, Enum):
+    """CP-Flow's log-determinant in training: exact, or unbiased estimates of value and gradient from products."""
+
+    exact = "exact"
+    conjugate_gradient = "conjugate_gradient"
 
 
 class PenaltyKind(str, Enum):
@@ -103,17 +134,45 @@ class Item(str, Enum):
     """What the report stage reproduces."""
 
     table1 = "table1"
+    table3 = "table3"
+    fig1 = "fig1"
+    fig2 = "fig2"
+    fig3 = "fig3"
+    fig4 = "fig4"
 
 
 @dataclass
 class DatasetConfig:
+    """What every dataset has; the flow sees points of dimension `dim`."""
+
     name: str
     scale: str  # which column of the budget holds this dataset's epochs and sample counts
-    dim: int  # of the points that the flow sees
+    dim: int
+
+
+@dataclass
+class ImagesConfig(DatasetConfig):
+    """Images, whose codes the flow sees."""
+
     image_size: int
     channels: int
     n_images: Optional[int]  # a random subset of the images; null: all of them
     path: Optional[str] = None  # the official file; null: gpot draws the images
+
+
+@dataclass
+class ToyConfig(DatasetConfig):
+    """A density of `gpot.data.toy`; `name` says which."""
+
+    n_points: int
+
+
+@dataclass
+class PointsConfig(DatasetConfig):
+    """A user's own points, an .npy or .npz file of shape (n, dim)."""
+
+    path: Optional[str]
+    standardize: bool  # to mean 0 and standard deviation 1, column by column
 
 
 @dataclass
@@ -135,8 +194,16 @@ class VaeConfig:
 
 @dataclass
 class FlowConfig:
+    """What every flow has; each family adds its own settings."""
+
     name: str
     weights: Optional[str]
+    epochs: int
+    batch_size: int
+
+
+@dataclass
+class FFJORDConfig(FlowConfig):
     hidden: list[int]
     n_blocks: int
     solver: Solver  # of the frozen flow
@@ -145,8 +212,26 @@ class FlowConfig:
     training_solver: Solver
     training_steps: int  # per block, of rk4 in training
     divergence: Divergence
-    epochs: int
-    batch_size: int
+
+
+@dataclass
+class BNAFConfig(FlowConfig):
+    width: int
+    n_layers: int
+    n_blocks: int
+    inverse: Inverse
+    tolerance: float  # of the inverse, in x
+
+
+@dataclass
+class CPFlowConfig(FlowConfig):
+    width: int
+    depth: int
+    n_blocks: int
+    activation: Activation
+    actnorm: ActNormPlace
+    training_log_det: LogDet
+    tolerance: float  # of the inverse, in z
 
 
 @dataclass
@@ -161,11 +246,20 @@ class RidgeConfig:
 
 
 @dataclass
+class SpectralConfig:
+    """Euler's equations solved for the velocity: only its initial value is learned. For points of dimension 2."""
+
+    modes: int  # sines per coordinate of the stream function
+    n_steps: int  # Runge-Kutta steps of the solver over [0, 1]
+
+
+@dataclass
 class GpConfig:
     name: str
     velocity: VelocityName
     mlp: MlpConfig
     ridge: RidgeConfig
+    spectral: SpectralConfig
     chart: Chart
     rotation: Rotation
     method: Method
@@ -251,6 +345,7 @@ class VaeScale:
 class FlowScale:
     epochs: int
     batch_size: int
+    lr: float
 
 
 @dataclass
@@ -260,6 +355,7 @@ class GpScale:
     epochs: int
     epochs_penalized: int
     batch_size: int
+    lr: float
     penalty_particles: Optional[int]
 
 
@@ -268,24 +364,39 @@ class EvaluateScale:
     n_prior: int
     n_data: int
     n_exact: int
-    n_dci_train: int
-    n_dci_test: int
     certificate_batch: int
     certificate_batches: int
+    n_dci_train: Optional[int] = None
+    n_dci_test: Optional[int] = None
+    optimum_sizes: list[int] = field(default_factory=list)
+    optimum_repeats: int = 5
 
 
 @dataclass
 class ScaleConfig:
-    n_images: Optional[int]
-    vae: VaeScale
+    """Of one dataset. `vae` and `n_images` of those that have images, `n_points` of those that are drawn."""
+
     flow: FlowScale
     gp: GpScale
     evaluate: EvaluateScale
+    n_images: Optional[int] = None
+    n_points: Optional[int] = None
+    vae: Optional[VaeScale] = None
+
+
+@dataclass
+class FFJORDTraining:
+    """How FFJORD is integrated while it learns."""
+
+    solver: Solver
+    steps: int
+    divergence: Divergence
 
 
 @dataclass
 class BudgetConfig:
     name: str
+    ffjord: FFJORDTraining
     scales: dict[str, ScaleConfig]
 
 
@@ -296,16 +407,32 @@ class EvaluateConfig:
     n_exact: int  # points at which log|det| is found by automatic differentiation
     certificate_batch: int
     certificate_batches: int
-    n_dci_train: int
-    n_dci_test: int
+    n_dci_train: Optional[int]  # labelled images of the disentanglement scores; null where there are no labels
+    n_dci_test: Optional[int]
+    optimum_sizes: list[int]  # points of the exact discrete transport problems; empty: none is solved
+    optimum_repeats: int
     regressor: Regressor
     alpha: float  # of the Lasso
 
 
 @dataclass
+class VariantConfig:
+    """A further row of a result: the config of the run with other groups in places; null: as in the run.
+
+    label: what the row's name has after a colon, where two rows would share a name.
+    """
+
+    label: str = ""
+    flow: Optional[FlowConfig] = None  # given alone, the row is that flow without a GP flow
+    gp: Optional[GpConfig] = None
+    penalty: Optional[PenaltyConfig] = None
+
+
+@dataclass
 class ReportConfig:
     item: Item
-    variants: dict[str, PenaltyConfig] = field(default_factory=dict)  # GP rows: name -> penalty
+    variants: dict[str, VariantConfig] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)  # experiments whose rows this item collects
 
 
 @dataclass
@@ -314,7 +441,6 @@ class Config:
     upstream: Upstream
     pretrained: Optional[str]
     dataset: DatasetConfig
-    vae: VaeConfig
     flow: FlowConfig
     gp: GpConfig
     penalty: PenaltyConfig
@@ -325,6 +451,8 @@ class Config:
     evaluate: EvaluateConfig
     report: ReportConfig
     paths: PathsConfig
+    vae: Optional[VaeConfig] = None  # of datasets of images
+    typed: list[str] = field(default_factory=list)  # the overrides on the command line, to compose a sibling config
 
 
 GROUPS: dict[str, type] = {
@@ -341,9 +469,19 @@ GROUPS: dict[str, type] = {
 }
 
 
+# Groups whose options are of several kinds: each kind extends the group's class
+KINDS: dict[str, dict[str, type]] = {
+    "dataset": {"images": ImagesConfig, "toy": ToyConfig, "points": PointsConfig},
+    "flow": {"ffjord": FFJORDConfig, "bnaf": BNAFConfig, "cpflow": CPFlowConfig},
+}
+
+
 def register() -> None:
-    """Make the schema known to Hydra: `base_config` for the roots, `<group>/base_<group>` for the groups."""
+    """Make resolvers and schema known to Hydra: `base_config` for the roots, `<group>/base_<group>` or `<group>/base_<kind>` for
+    the groups."""
+    register_resolvers()
     store = ConfigStore.instance()
     store.store(name="base_config", node=Config)
     for group, node in GROUPS.items():
-        store.store(group=group, name=f"base_{group}", node=node)
+        for kind, extended in KINDS.get(group, {group: node}).items():
+            store.store(group=group, name=f"base_{kind}", node=extended)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpot.config.schema import DatasetConfig
+from gpot.config.schema import ImagesConfig
 from gpot.data import dsprites
 from gpot.errors import BadConfig
 from gpot.progress import track
@@ -19,12 +19,12 @@ RENDERER = "rendered:1"  # raised when a change of the renderer changes a pixel
 _SUBSET_SEED = 42  # the subset is part of the dataset, not of a run
 
 
-def data_hash(dataset: DatasetConfig) -> str:
+def data_hash(dataset: ImagesConfig) -> str:
     """What the pixels depend on: the sha256 of the user's file, or the version of the renderer."""
     return RENDERER if dataset.path is None else f"sha256:{file_sha256(_existing(dataset.path))}"
 
 
-def image_index(dataset: DatasetConfig) -> NDArray[np.int64]:
+def image_index(dataset: ImagesConfig) -> NDArray[np.int64]:
     """Rows of the archive that the dataset consists of, ascending: all, or a random subset of `n_images`."""
     if dataset.n_images is None:
         return np.arange(dsprites.N_IMAGES)
@@ -37,7 +37,7 @@ def image_index(dataset: DatasetConfig) -> NDArray[np.int64]:
     return np.sort(chosen)
 
 
-def packed_images(dataset: DatasetConfig, index: NDArray[np.int64]) -> Tensor:
+def packed_images(dataset: ImagesConfig, index: NDArray[np.int64]) -> Tensor:
     """Pixels of those rows: (n, 512) uint8, drawn here or read from the official archive."""
     if dataset.path is not None:
         return torch.from_numpy(dsprites.load_official(_existing(dataset.path))[index])

@@ -36,11 +36,17 @@ class FFJORDFlow(nn.Module):
 
 
 @torch.no_grad()
-def pull_back(flow: Flow, z: Tensor, chunk: int = 16384, progress: Callable[[int, int], None] | None = None) -> Tensor:
+def pull_back(
+    flow: Flow,
+    z: Tensor,
+    chunk: int = 16384,
+    progress: Callable[[int, int], None] | None = None,
+    allow_lost: bool = False,
+) -> Tensor:
     """x = f^-1(z), (n, d), in pieces of `chunk` rows; z ~ N(0, I) gives samples of the flow's model law.
 
     progress: called after each piece with the rows done and the rows in all. Raises BadInput where a result is not
-    finite: nothing is dropped.
+    finite, unless `allow_lost` (for a flow that is not onto): nothing is dropped.
     """
     if chunk < 1:
         raise BadInput(f"pull_back needs pieces of at least one row, got chunk={chunk}. Try chunk=16384.")
@@ -51,7 +57,7 @@ def pull_back(flow: Flow, z: Tensor, chunk: int = 16384, progress: Callable[[int
             progress(min(start + chunk, len(z)), len(z))
     x = torch.cat(pieces) if pieces else torch.empty_like(z)
     lost = int((~x.isfinite().all(dim=1)).sum())
-    if lost:
+    if lost and not allow_lost:
         raise BadInput(
             f"f^-1 of {lost} of {len(z)} points is not finite. "
             "Solve the flow more finely (n_steps, or atol and rtol), or check that z lies in its range."

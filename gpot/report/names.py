@@ -105,6 +105,15 @@ DATASETS = {
     "mnist": "MNIST",
     "eight_gaussians": "eight Gaussians",
     "two_moons": "two moons",
+    "pinwheel": "pinwheel",
+    "two_spirals": "two spirals",
+    "checkerboard": "checkerboard",
+    "swiss_roll": "Swiss roll",
+    "circles": "circles",
+    "rings": "rings",
+    "cosine": "cosine",
+    "line": "line",
+    "array": "points",
 }
 PROTOCOLS = {"with_shape": "with shape", "continuous": "continuous only"}
 
@@ -114,6 +123,7 @@ _ROWS = {
     "flow+rotation": "{flow}+rotation",
     "flow+gp": "{flow}+GP",
     "flow+gp+euler": "{flow}+GP+Euler",
+    "flow+gp+kinetic": "{flow}+GP+kinetic",
     "flow+gp+spectral": "{flow}+GP+spectral",
     "cpflow": "CP-Flow",
 }

@@ -34,6 +34,8 @@ ITEMS = {
     "table2": Item("Table 2", "losses and mean transport costs", ("dsprites", "mnist")),
     "table3": Item("Table 3", "training of the GP flows on 2-D data", ("eight_gaussians", "two_moons")),
     "table4": Item("Table 4", "training of the GP flows on latent codes", ("dsprites", "mnist")),
+    "fig1": Item("Figure 1", "a GP map moves Gaussian particles", ("eight_gaussians",)),
+    "fig2": Item("Figure 2", "eight Gaussians, coloured by their place", ("eight_gaussians",)),
     "fig3": Item("Figure 3", "eight Gaussians", ("eight_gaussians",)),
     "fig4": Item("Figure 4", "two moons, with and without Euler's penalty", ("two_moons",)),
 }

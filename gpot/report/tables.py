@@ -2,8 +2,9 @@ r"""Tables from results: markdown, LaTeX, CSV and the terminal, the paper's numb
 
 A result (`payload`) is a dictionary that a JSON file can hold:
 
-- `item`: `table1`, `fig4`, ... ; `rows`: a list of dictionaries; everything else (`budget`, `seconds`, `seed`,
-  `versions`, ...) is provenance and is printed as a footer;
+- `item`: `table1`, `fig4`, ... ; `rows`: a list of dictionaries; `optimum`, where it was solved for: exact discrete
+  transport, law -> one dictionary per size (`n`, `mean`, `spread`, `repeats`); everything else (`budget`, `seconds`,
+  `seed`, `versions`, ...) is provenance and is printed as a footer;
 - a row has `row` (a key of `names.ROWS`), metrics (keys of `names.METRICS`, a number or None), `<metric>_stderr`,
   `paper` (metric -> printed number), `artifact`, and where they matter `protocol`, `dataset`, `flow`, `seed`. A row
   repeated for another `protocol` has its own scores and the same other numbers; the paper's scores stand beside
@@ -41,12 +42,16 @@ Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)
 
 _SCORE_TITLE, _TRANSPORT_TITLE, _SETTING_TITLE = "Scores", "Transport and fidelity", "Settings"
+_OPTIMUM_TITLE = "Exact discrete optimum"
+_LAWS = {"gaussian": "Data to N(0, I)", "flow": "Data to f(data): the floor of GP flows"}
 _NOTES = {
     _SCORE_TITLE: "Factors 'with shape' are those of the printed numbers; 'continuous only' leaves shape out, as the "
     "paper's text says. An informativeness is an error.",
     _TRANSPORT_TITLE: "The paper's loss stands beside the analytic NLL. Certificate: one minus the cost of the best "
     "assignment over the cost, 0 for a Monge map.",
     _SETTING_TITLE: "Of the GP flow, unless a heading says otherwise.",
+    _OPTIMUM_TITLE: "Squared Wasserstein distance between two clouds of n points each, by the network simplex: mean, and "
+    "standard deviation over draws. Biased upward at finite n.",
 }
 
 
@@ -82,13 +87,25 @@ def grids(payload: Row) -> list[Grid]:
     for title, keys in ((_TRANSPORT_TITLE, names.TRANSPORT), (_SETTING_TITLE, names.SETTINGS)):
         if any(key in row for row in rows for key in keys):
             found.append(_grid(title, payload, _merged(rows, keys), keys))
+    if payload.get("optimum"):
+        found.append(_optimum_grid(payload["optimum"]))
     return found
+
+
+def _optimum_grid(optimum: Mapping[str, Sequence[Row]]) -> Grid:
+    sizes = [point["n"] for point in next(iter(optimum.values()))]
+    groups = (("W2²", ("",)), *((f"n = {n:,d}", ("",)) for n in sizes))
+    rows = tuple(
+        (_LAWS[law], *(f"{point['mean']:.3f} ± {point['spread']:.3f}" for point in points))
+        for law, points in optimum.items()
+    )
+    return Grid(_OPTIMUM_TITLE, groups, rows, 1)
 
 
 def provenance(payload: Row) -> list[str]:
     """What the result was made with, one line each: every entry of the payload but its item and rows."""
     first = [key for key in ("budget", "seconds", "seed", "versions") if key in payload]
-    rest = sorted(key for key in payload if key not in ("item", "rows", *first))
+    rest = sorted(key for key in payload if key not in ("item", "rows", "optimum", *first))
     return [f"{key}: {_words(payload[key])}" for key in (*first, *rest)]
 
 

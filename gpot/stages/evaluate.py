@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpot.config.schema import Config, PenaltyKind
+from gpot.config.schema import Config, ImagesConfig, PenaltyKind, Source, VelocityName
 from gpot.data import dsprites
+from gpot.errors import BadConfig, InverseNotAvailable
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.dci import Protocol, dci_scores, official_split
@@ -23,10 +24,11 @@ from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
 from gpot.flows.base import FrozenFlow
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.progress import track
-from gpot.stages.common import Recipe, generator, obtain, plain
-from gpot.stages.flow import flow_stage, load_flow, pairs_stage, prior_pairs, solver_settings, split
+from gpot.stages import families
+from gpot.stages.common import Recipe, generator, obtain, without
+from gpot.stages.flow import flow_stage, load_flow, pairs_stage, prior_pairs, split
 from gpot.stages.gp import gp_stage, load_gp, rotation_only
-from gpot.stages.vae import latents_stage
+from gpot.stages.points import points_of, points_stage
 from gpot.store import Artifact, Store
 
 _CHUNK = 4096
@@ -41,6 +43,12 @@ class Row(str, Enum):
     gp = "flow+gp"
     gp_euler = "flow+gp+euler"
     gp_kinetic = "flow+gp+kinetic"
+    gp_spectral = "flow+gp+spectral"
+
+    @property
+    def moves(self) -> bool:
+        """Whether a trained GP flow is part of the row."""
+        return self.value.startswith("flow+gp")
 
 
 _ROW_OF_PENALTY = {PenaltyKind.none: Row.gp, PenaltyKind.euler: Row.gp_euler, PenaltyKind.kinetic: Row.gp_kinetic}
@@ -48,6 +56,8 @@ _ROW_OF_PENALTY = {PenaltyKind.none: Row.gp, PenaltyKind.euler: Row.gp_euler, Pe
 
 def gp_row(config: Config) -> Row:
     """The row of the config's own GP flow."""
+    if config.gp.velocity is VelocityName.spectral:
+        return Row.gp_spectral
     return _ROW_OF_PENALTY[config.penalty.acting]
 
 
@@ -80,30 +90,36 @@ class Chain:
 def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None = None) -> Artifact:
     """Metrics of one row, in the manifest and in `metrics.json`.
 
-    cost, certificate, round trip and energy are of held-out prior samples pulled back by the flow (the law that the GP
-    flow is trained on); `cost_data` and the likelihoods of held-out data; disentanglement of the split of the printed
-    table.
+    cost, certificate and round trip are of the law that the GP flow is trained on (`gp.source`), held out: prior samples
+    pulled back by the flow, or data; then `cost_data` and the likelihoods are of held-out data, the energy of uniform
+    particles in the cube, and for labelled images the disentanglement is of the split of the printed table.
     """
-    latents = latents_stage(config, store, "evaluate")
-    made = {"latents": latents}
+    points = points_stage(config, store, "evaluate")
+    made = {points.stage: points}
     if row is not Row.latent:
         made["flow"] = flow_stage(config, store, "evaluate")
     if row is Row.rotation:
         made["pairs"] = pairs_stage(config, store, "evaluate")
-    if row in (Row.gp, Row.gp_euler, Row.gp_kinetic):
+    if row.moves:
         made["gp"] = gp_stage(config, store, "evaluate")
     inputs = {stage: artifact.key for stage, artifact in made.items()}
-    settings = {"row": row.value, "evaluate": plain(config.evaluate), "seed": config.seed}
+    # the exact discrete transport problems are a stage of their own
+    measured = without(config.evaluate, "optimum_sizes", "optimum_repeats")
+    settings: dict[str, Any] = {"row": row.value, "evaluate": measured, "seed": config.seed}
     if row is not Row.latent:
-        settings["flow"] = solver_settings(config)
+        settings["flow"] = families.evaluation_settings(config.flow)
     if row is Row.rotation:
         settings["gp"] = {"chart": config.gp.chart.value, "rotation": config.gp.rotation.value}
+    if config.gp.source is Source.data:
+        settings["law"] = {"source": config.gp.source.value, "n_validation": config.gp.n_validation}
 
     def build(folder: Path) -> Mapping[str, Any]:
-        chain = _chain(config, made)
-        metrics = _disentanglement(config, latents, chain)
+        chain = chain_of(config, made)
+        metrics: dict[str, Any] = {}
+        if isinstance(config.dataset, ImagesConfig):
+            metrics |= _disentanglement(config, points, chain)
         if chain.flow is not None:
-            metrics |= _transport(config, latents, chain)
+            metrics |= _transport(config, points_of(points), chain)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
         return metrics
 
@@ -113,7 +129,21 @@ def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None
     )  # fmt: skip
 
 
-def _chain(config: Config, made: Mapping[str, Artifact]) -> Chain:
+def held_out(config: Config, points: Tensor) -> Tensor:
+    """Points that took no part in training: of a GP flow that learns from data, nor in the choice of its best epoch."""
+    rows = split(len(points))[1]
+    chosen_by = config.gp.n_validation if config.gp.source is Source.data else 0
+    rows = rows[chosen_by : chosen_by + config.evaluate.n_data]
+    if config.gp.source is Source.data and len(rows) < config.evaluate.certificate_batch:
+        raise BadConfig(
+            f"evaluation needs at least evaluate.certificate_batch={config.evaluate.certificate_batch} held-out points, "
+            f"and {len(rows)} are left of {len(points)} after 80 % for training and gp.n_validation={chosen_by} for "
+            "validation. Give more points, or set a smaller gp.n_validation or evaluate.certificate_batch."
+        )
+    return points[rows]
+
+
+def chain_of(config: Config, made: Mapping[str, Artifact]) -> Chain:
     """The maps of a row, from the artefacts that it was given."""
     flow = load_flow(config, made["flow"]) if "flow" in made else None
     if "pairs" in made:
@@ -124,6 +154,7 @@ def _chain(config: Config, made: Mapping[str, Artifact]) -> Chain:
 def _disentanglement(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any]:
     """DCI of the row's codes by both protocols, on the split of the printed table."""
     evaluate = config.evaluate
+    assert evaluate.n_dci_train is not None and evaluate.n_dci_test is not None
     mean, index = latents.array("mean.npy"), latents.array("index.npy")
     train, test = official_split(len(mean), evaluate.n_dci_train, evaluate.n_dci_test)
     codes = chain.codes(torch.from_numpy(mean[np.concatenate([train, test])]), "codes of the labelled images").numpy()
@@ -151,37 +182,32 @@ def _disentanglement(config: Config, latents: Artifact, chain: Chain) -> dict[st
     return metrics
 
 
-def _transport(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any]:
+def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
     """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out."""
     flow, gp, evaluate = chain.flow, chain.gp, config.evaluate
     assert flow is not None
     device = next(flow.parameters()).device
-    x, _ = prior_pairs(flow, evaluate.n_prior, generator(config, 2), "pulling held-out prior samples back")
-    s = chain.codes(x, "mapping prior samples")
+    data = held_out(config, points)
+    metrics: dict[str, Any] = {"n_parameters_flow": sum(p.numel() for p in flow.parameters())}
+    if config.gp.source is Source.prior:
+        x, _, metrics["lost"] = prior_pairs(
+            flow, evaluate.n_prior, generator(config, 2), "pulling held-out prior samples back"
+        )
+    else:
+        x = data
+    s = chain.codes(x, "mapping held-out points")
     inside = s.isfinite().all(1)
     x, s = x[inside], s[inside]
-    cost = cost_summary(x, s)
     gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config, 3))
-    few = slice(0, evaluate.n_exact)
-    back = chain.inverse(s[few].to(device)).cpu()
-    metrics: dict[str, Any] = {
-        "n_parameters_flow": sum(p.numel() for p in flow.parameters()),
-        "escaped": int((~inside).sum()),
-        "cost": cost.mean, "cost_stderr": cost.stderr,
-        "certificate": gap.mean, "certificate_stderr": gap.stderr,
-        "roundtrip": (back - x[few]).norm(dim=1).mean().item(),
-        "roundtrip_max": (back - x[few]).norm(dim=1).max().item(),
-    }  # fmt: skip
-    data = torch.from_numpy(latents.array("mean.npy"))
-    data = data[split(len(data))[1][: evaluate.n_data]]
+    metrics |= {"escaped": int((~inside).sum()), "certificate": gap.mean, "certificate_stderr": gap.stderr}
+    metrics |= _named_cost("cost", x, s) | _round_trip(chain, x[: evaluate.n_exact], s[: evaluate.n_exact])
     chunks = data.split(_CHUNK)
     parts = [flow.forward(chunk.to(device)) for chunk in track(chunks, len(chunks), "likelihood of held-out data")]
     z, log_det = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     if gp is None:
         likelihood = nll(z, log_det)
         metrics |= {"nll_analytic": likelihood.mean, "nll_exact": likelihood.mean, "nll_stderr": likelihood.stderr}
-        metrics |= _named_cost("cost_data", data, z.cpu())
-        return metrics
+        return metrics | (_named_cost("cost_data", data, z.cpu()) if x is not data else {})
     with torch.no_grad():
         s_data, gp_log_det = gp(z)
     ok = s_data.isfinite().all(1)
@@ -196,7 +222,20 @@ def _transport(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any
     }  # fmt: skip
     if any(p.any() for p in gp.velocity.parameters()):  # more than the rotation alone
         metrics |= {"n_steps": gp.n_steps, "n_parameters_gp": sum(p.numel() for p in gp.velocity.parameters())}
-    return metrics | _named_cost("cost_data", data[ok.cpu()], s_data[ok].cpu())
+    if config.gp.source is Source.prior:
+        metrics |= _named_cost("cost_data", data[ok.cpu()], s_data[ok].cpu())
+    return metrics
+
+
+def _round_trip(chain: Chain, x: Tensor, s: Tensor) -> dict[str, Any]:
+    """|x - f^-1(s^-1(s(f(x))))|, mean and largest; nothing where f has no inverse."""
+    assert chain.flow is not None
+    try:
+        back = chain.inverse(s.to(next(chain.flow.parameters()).device)).cpu()
+    except InverseNotAvailable:
+        return {}
+    distance = (back - x).norm(dim=1)
+    return {"roundtrip": distance.mean().item(), "roundtrip_max": distance.max().item()}
 
 
 def _named_cost(name: str, x: Tensor, z: Tensor) -> dict[str, float]:

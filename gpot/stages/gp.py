@@ -14,6 +14,7 @@ from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import FidelityLost, OutsideCube
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.rotation import fit_rotation
+from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.stages.common import Recipe, device_of, log, obtain, plain, without
 from gpot.stages.flow import pairs_stage
@@ -29,6 +30,8 @@ _GUARD_POINTS = 512  # held-out points of the exact log-determinant: its mean is
 def velocity(config: Config) -> Velocity:
     """The velocity family of the config, with fresh weights."""
     gp, dim = config.gp, config.dataset.dim
+    if gp.velocity is VelocityName.spectral:
+        return SpectralVelocity(dim, modes=gp.spectral.modes, n_steps=gp.spectral.n_steps)
     if gp.velocity is VelocityName.ridge:
         return RidgeVelocity(dim, width=gp.ridge.width)
     return MLPVelocity(dim, hidden=tuple(gp.mlp.hidden), n_blocks=gp.mlp.n_blocks)
@@ -47,9 +50,9 @@ def n_epochs(config: Config) -> int:
 
 def gp_recipe(config: Config, pairs: Artifact) -> Recipe:
     gp = config.gp
-    family = {"mlp": plain(gp.mlp)} if gp.velocity is VelocityName.mlp else {"ridge": plain(gp.ridge)}
-    # what made the pairs is in their key; the settings of the other family do not matter
-    dropped = ("name", "mlp", "ridge", "source", "n_train", "n_validation", "epochs", "epochs_penalized")
+    family = {gp.velocity.value: plain(getattr(gp, gp.velocity.value))}
+    # what made the pairs is in their key; the settings of other families do not matter
+    dropped = ("name", *(f.value for f in VelocityName), "source", "n_train", "n_validation", "epochs", "epochs_penalized")
     penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
         "gp": without(gp, *dropped) | family | {"epochs": n_epochs(config)},

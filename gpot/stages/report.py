@@ -1,55 +1,50 @@
-"""Stage `report`: a table of the paper, printed numbers beside ours, from artefacts."""
+"""Stage `report`: an item of the paper, printed numbers beside ours, and its figures, from artefacts."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from gpot.config.schema import Config
+from gpot.config.schema import Config, Item
 from gpot.evaluation.dci import Protocol
 from gpot.report.names import row_name
-from gpot.report.paper import paper_numbers
 from gpot.report.plots import importance_figure, save_figure
 from gpot.report.tables import terminal, write_all
-from gpot.stages.common import log
-from gpot.stages.evaluate import Row, evaluate_stage, gp_row
-from gpot.stages.gp import n_epochs
+from gpot.stages import figures
+from gpot.stages.optimum import optimum_stage
+from gpot.stages.rows import ReportRow, entries, evaluated
 from gpot.store import Artifact, Store
 
-# Every row has every key; a metric that does not apply to it is null
-METRICS = (
-    "cost", "cost_stderr", "cost_data", "cost_data_stderr", "nll_analytic", "nll_exact", "nll_stderr",
-    "logdet_error_mean", "logdet_error_max", "certificate", "certificate_stderr", "energy", "energy_stderr",
-    "roundtrip", "roundtrip_max", "escaped", "escaped_data", "n_steps", "n_parameters_flow", "n_parameters_gp",
-)  # fmt: skip
 _TABLE_WIDTH = 140
-SCORES = ("disentanglement", "completeness", "informativeness")
+Made = list[tuple[ReportRow, Artifact]]
 
 
 def report_stage(config: Config, store: Store) -> list[Path]:
-    """Make what is missing, print the table, and write it to `paths.report`. Returns the paths.
+    """Make what is missing, print the table, and write it to `paths.report` with the item's figures. Returns the paths.
 
-    `<item>.md`, `.tex`, `.csv`, `.json` hold the numbers; `<item>_importance.png` and `.pdf` show which code carries
-    which factor.
+    `<item>.md`, `.tex`, `.csv`, `.json` hold the numbers; what figures an item has, `FIGURES` says.
     """
     start = time.monotonic()
-    item = config.report.item.value
-    made: list[tuple[Row, Artifact]] = []
-    rows: list[dict[str, Any]] = []
-    for row, variant in _rows(config):
-        log.info("%s: row %s", item, row.value)
-        made.append((row, evaluate_stage(variant, store, row)))
-        rows.extend(_row(row, protocol, made[-1][1], variant) for protocol in Protocol)
-    rows.sort(key=lambda entry: entry["protocol"] != Protocol.with_shape.value)  # stable: the printed protocol first
+    item = config.report.item
+    made = evaluated(config, store)
+    optimum = None
+    if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:
+        optimum = json.loads(optimum_stage(config, store).file("optimum.json").read_text())
+    rows = [entry for row, artifact in made for entry in entries(row, artifact)]
+    # stable: the printed protocol first
+    rows.sort(key=lambda entry: entry["protocol"] == Protocol.continuous.value)
+    folder = Path(config.paths.report)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = FIGURES.get(item, _none)(config, store, made, optimum, folder)
     manifest = made[0][1].manifest
-    payload = {
-        "item": item,
+    payload: dict[str, Any] = {
+        "item": item.value,
         "budget": config.budget.name,
         "seconds": round(time.monotonic() - start, 1),
         "seed": config.seed,
@@ -58,52 +53,33 @@ def report_stage(config: Config, store: Store) -> list[Path]:
         "commit": manifest["commit"],
         "rows": rows,
     }
-    folder = Path(config.paths.report)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = list(write_all(folder, item, payload).values())
-    scores = [artifact.manifest["metrics"]["dci"][Protocol.with_shape.value] for _, artifact in made]
-    printed = [row_name(row.value, config.flow.name) for row, _ in made]
-    matrices = [np.array(score["importance"]) for score in scores]
-    figure = importance_figure(dict(zip(printed, matrices, strict=True)), scores[0]["factors"])
-    paths += save_figure(figure, folder / f"{item}_importance")
+    if optimum is not None:
+        payload["optimum"] = optimum
+    paths = list(write_all(folder, item.value, payload).values())
     console = Console()
     # a table cut to a narrow screen loses its digits; a line that wraps does not
     Console(width=max(console.width, _TABLE_WIDTH)).print(terminal(payload))
-    return paths
+    return paths + drawn
 
 
-def _rows(config: Config) -> list[tuple[Row, Config]]:
-    """Table 1's rows, each with the config that makes it: the variants differ in the penalty alone."""
-    rows = [(Row.latent, config), (Row.flow, config), (Row.rotation, config)]
-    for penalty in config.report.variants.values():
-        variant = dataclasses.replace(config, penalty=penalty)
-        rows.append((gp_row(variant), variant))
-    return rows
+def _none(config: Config, store: Store, made: Made, optimum: Any, folder: Path) -> list[Path]:
+    """An item of numbers alone."""
+    return []
 
 
-def _row(row: Row, protocol: Protocol, artifact: Artifact, config: Config) -> dict[str, Any]:
-    metrics = artifact.manifest["metrics"]
-    scores = metrics["dci"][protocol.value]
-    return {
-        "row": row.value,
-        "dataset": config.dataset.name,
-        "flow": config.flow.name,
-        "protocol": protocol.value,
-        **{name: _number(scores[name]) for name in SCORES},
-        **{name: _number(metrics.get(name)) for name in METRICS},
-        **(_settings(config) if metrics.get("n_parameters_gp") else {}),
-        "paper": paper_numbers(config.dataset.name, row.value, config.flow.name, protocol.value),
-        "artifact": artifact.key,
-    }
+def _importance(config: Config, store: Store, made: Made, optimum: Any, folder: Path) -> list[Path]:
+    """Which code coordinate carries which factor, row by row."""
+    scores = [artifact.manifest["metrics"]["dci"][Protocol.with_shape.value] for _, artifact in made]
+    printed = [row_name(row.key, config.flow.name) for row, _ in made]
+    matrices = [np.array(score["importance"]) for score in scores]
+    figure = importance_figure(dict(zip(printed, matrices, strict=True)), scores[0]["factors"])
+    return save_figure(figure, folder / f"{config.report.item.value}_importance")
 
 
-def _number(value: Any) -> float | int | None:
-    """A number of a manifest, or null: manifests write what is not finite as words."""
-    if value is None or isinstance(value, str) or not math.isfinite(value):
-        return None
-    return value
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """How the row's GP flow was trained, for comparison with Table 4."""
-    return {"epochs": n_epochs(config), "batch_size": config.gp.batch_size, "lr": config.optimizer.gp.lr}
+FIGURES: dict[Item, Callable[[Config, Store, Made, Any, Path], list[Path]]] = {
+    Item.table1: _importance,
+    Item.fig1: figures.particles,
+    Item.fig2: figures.colours,
+    Item.fig3: figures.meshes,
+    Item.fig4: figures.trajectories,
+}

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from gpot.config.schema import Config
+from gpot.config.schema import Config, ImagesConfig, VaeConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.data.images import data_hash, image_index, packed_images, unpack_batch
+from gpot.errors import BadConfig
 from gpot.flows.weights import check_file, load_released
 from gpot.progress import track
 from gpot.stages.common import Recipe, device_of, obtain, plain, without
@@ -28,23 +29,35 @@ _ENCODE_BATCH_GPU = 4096
 _VALIDATION_IMAGES = 4096
 
 
+def groups(config: Config) -> tuple[ImagesConfig, VaeConfig]:
+    """The dataset and the VAE of a config of images. Raises: BadConfig where the dataset has none."""
+    if not isinstance(config.dataset, ImagesConfig) or config.vae is None:
+        raise BadConfig(
+            f"a VAE is for images, and dataset '{config.dataset.name}' has none. Choose dataset=dsprites, or go on with "
+            "scripts/train_flow.py: its flow sees the points themselves."
+        )
+    return config.dataset, config.vae
+
+
 def network(config: Config) -> BetaTCVAE:
     """The network of the config, with fresh weights."""
-    return BetaTCVAE(config.dataset.image_size, config.dataset.channels, config.vae.latent_dim)
+    dataset, vae = groups(config)
+    return BetaTCVAE(dataset.image_size, dataset.channels, vae.latent_dim)
 
 
 def vae_recipe(config: Config) -> Recipe:
-    shape = {"image_size": config.dataset.image_size, "channels": config.dataset.channels}
-    if config.vae.weights is not None:
-        frozen = {"name": config.vae.name, "latent_dim": config.vae.latent_dim} | shape
-        return Recipe("vae", 1, {"vae": frozen | {"sha256": weights_hash(config.vae.weights)}}, {})
+    dataset, vae = groups(config)
+    shape = {"image_size": dataset.image_size, "channels": dataset.channels}
+    if vae.weights is not None:
+        frozen = {"name": vae.name, "latent_dim": vae.latent_dim} | shape
+        return Recipe("vae", 1, {"vae": frozen | {"sha256": weights_hash(vae.weights)}}, {})
     settings = {
-        "dataset": {"name": config.dataset.name, "n_images": config.dataset.n_images} | shape,
-        "vae": without(config.vae, "weights"),
+        "dataset": {"name": dataset.name, "n_images": dataset.n_images} | shape,
+        "vae": without(vae, "weights"),
         "optimizer": plain(config.optimizer.vae),
         "seed": config.seed,
     }
-    return Recipe("vae", 1, settings, {}, data_hash(config.dataset))
+    return Recipe("vae", 1, settings, {}, data_hash(dataset))
 
 
 def weights_hash(path: str) -> str:
@@ -55,10 +68,12 @@ def weights_hash(path: str) -> str:
 def vae_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
     """The autoencoder's weights (`weights.safetensors`), with the released names."""
 
+    settings = groups(config)[1]
+
     def build(folder: Path) -> Mapping[str, Any]:
         vae = network(config)
-        if config.vae.weights is not None:
-            load_released(vae, config.vae.weights)
+        if settings.weights is not None:
+            load_released(vae, settings.weights)
             metrics: dict[str, Any] = {}
         else:
             metrics = _train(vae, config, store.work(recipe.stage, recipe.key))
@@ -70,19 +85,19 @@ def vae_stage(config: Config, store: Store, needed_by: str | None = None) -> Art
 
 
 def _train(vae: BetaTCVAE, config: Config, work: Path) -> dict[str, Any]:
-    index = image_index(config.dataset)
-    packed = packed_images(config.dataset, index)
-    batch = min(config.vae.batch_size, len(packed))
-    steps = config.vae.epochs * (len(packed) // batch)
+    dataset, settings = groups(config)
+    packed = packed_images(dataset, image_index(dataset))
+    batch = min(settings.batch_size, len(packed))
+    steps = settings.epochs * (len(packed) // batch)
     epochs, n_batches = intervals(steps, len(packed) // batch, at_most=1200)
-    module = VAEModule(vae, config.vae, config.optimizer.vae, len(packed), steps)
+    module = VAEModule(vae, settings, config.optimizer.vae, len(packed), steps)
     some = torch.randperm(len(packed), generator=torch.Generator().manual_seed(config.seed))[:_VALIDATION_IMAGES]
     data = ArrayDataModule(
         (packed,), (packed[some],), batch_size=batch, n_batches=n_batches, seed=config.seed, transform=unpack_batch
     )
     trainer = fit(
         module, data, config, epochs=epochs, work=work, name="vae", optimizer=config.optimizer.vae,
-        precision=config.vae.precision,
+        precision=settings.precision,
     )  # fmt: skip
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -95,23 +110,25 @@ def load_vae(config: Config, artifact: Artifact) -> BetaTCVAE:
 
 
 def latents_recipe(config: Config, vae: Artifact) -> Recipe:
-    dataset = {"name": config.dataset.name, "n_images": config.dataset.n_images}
-    return Recipe("latents", 1, {"dataset": dataset}, {"vae": vae.key}, data_hash(config.dataset))
+    dataset = groups(config)[0]
+    which = {"name": dataset.name, "n_images": dataset.n_images}
+    return Recipe("latents", 1, {"dataset": which}, {"vae": vae.key}, data_hash(dataset))
 
 
 def latents_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
     """Posterior of every image: `mean.npy`, `log_variance.npy` (n, latent_dim) float32, `index.npy` (n,) rows of the
     archive."""
     vae = vae_stage(config, store, needed_by="latents" if needed_by is None else needed_by)
+    dataset, settings = groups(config)
 
     def build(folder: Path) -> Mapping[str, Any]:
-        index = image_index(config.dataset)
-        packed = packed_images(config.dataset, index)
+        index = image_index(dataset)
+        packed = packed_images(dataset, index)
         device = device_of(config)
         frozen = load_vae(config, vae).to(device)
         frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # filled in place: thousands of small results kept between large temporaries fragment the heap to gigabytes
-        mean, log_variance = torch.empty(2, len(packed), config.vae.latent_dim).unbind()
+        mean, log_variance = torch.empty(2, len(packed), settings.latent_dim).unbind()
         blocks = torch.arange(len(packed)).split(_ENCODE_BATCH if device.type == "cpu" else _ENCODE_BATCH_GPU)
         with torch.inference_mode():
             for rows in track(blocks, len(blocks), "encoding images"):

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from gpot.config import CONFIGS, Config, compose
+from gpot.config import CONFIGS, Config, compose, sibling
 from gpot.config.checks import RULES, check
 from gpot.config.entry import explain
 from gpot.config.schema import GROUPS, Divergence, PenaltyKind, Schedule, Solver, VelocityName
@@ -47,11 +48,17 @@ def test_every_root_config_has_a_script_and_every_folder_a_schema() -> None:
 
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_root_composes_with_each_experiment_and_budget(root: str) -> None:
-    for experiment, budget in itertools.product(options("experiment"), options("budget")):
+    # the roots share their defaults list (base.yaml), so one of them is composed with everything
+    experiments = options("experiment") if root == "report" else ["fig4"]
+    for experiment, budget in itertools.product(experiments, options("budget")):
         config = compose(root, [f"experiment={experiment}", f"budget={budget}"])
         assert config.budget.name == budget
         scale = config.budget.scales[config.dataset.scale]
-        assert (config.gp.epochs, config.vae.epochs) == (scale.gp.epochs, scale.vae.epochs), "the budget decides"
+        assert (config.gp.epochs, config.flow.epochs) == (scale.gp.epochs, scale.flow.epochs), "the budget decides"
+        assert (config.vae is None) == (scale.vae is None)
+        assert config.vae is None or scale.vae is None or config.vae.epochs == scale.vae.epochs
+        for variant in config.report.variants.values():
+            assert variant.gp is None or variant.gp.epochs == scale.gp.epochs
         # nobody's own folder, no account
         assert not [value for _, value in values(config) if isinstance(value, str) and Path(value).is_absolute()]
         assert config.logger.name == "none" and config.device.name == "cpu"
@@ -61,12 +68,54 @@ COUNT = max(len(options(group)) for group in GROUPS)
 
 
 @pytest.mark.parametrize("number", range(COUNT))
-def test_every_option_of_every_group_composes(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_option_of_every_group_composes(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     chosen = {group: options(group)[number % len(options(group))] for group in GROUPS}
-    config = compose("train_gp", [f"{group}={option}" for group, option in chosen.items()])
-    named = {group: getattr(config, group).name for group in GROUPS if group != "paths"}
-    assert named == {group: chosen[group] for group in named}, "the command line wins over the budget's own choices"
+    if chosen["dataset"] != "dsprites":
+        del chosen["vae"]  # of images
+    overrides = [f"{group}={option}" for group, option in chosen.items()]
+    if chosen["dataset"] == "array":
+        np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(50, 2)))
+        overrides.append(f"dataset.path={tmp_path / 'points.npy'}")
+    if chosen["dataset"] == "dsprites" and chosen["gp"].startswith("toy"):  # blocks and solvers for dimension 2
+        overrides.append("vae.latent_dim=2")
+    config = compose("train_gp", overrides)
+    named = {group: getattr(config, group).name for group in chosen if group != "paths"}
+    family = {group: option.removesuffix("_released") for group, option in chosen.items()}
+    assert named == {group: family[group] for group in named}, "the command line wins over the budget's own choices"
+
+
+def test_a_dataset_brings_the_flow_and_the_gp_flow_that_fit_it() -> None:
+    config = compose("train_gp", ["dataset=two_moons", "budget=quick"])
+    assert config.vae is None and config.dataset.dim == 2
+    assert (config.flow.name, config.gp.name, config.penalty.name) == ("bnaf", "toy", "euler_toy")
+    chosen = compose("train_gp", ["dataset=two_moons", "flow=cpflow", "gp=toy_ridge", "penalty=none"])
+    assert (chosen.flow.name, chosen.gp.name, chosen.penalty.name) == ("cpflow", "toy_ridge", "none")
+
+
+def test_own_points_tell_their_dimension(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(50, 3))
+    np.savez(tmp_path / "points.npz", x=points)
+    np.save(tmp_path / "points.npy", points)
+    for name in ("points.npy", "points.npz"):
+        assert compose("train_gp", ["dataset=array", f"dataset.path={tmp_path / name}"]).dataset.dim == 3
+    np.save(tmp_path / "flat.npy", points.ravel())
+    (tmp_path / "text.npy").write_text("1 2 3")
+    for name, said in (("flat.npy", "(150,)"), ("text.npy", "np.save"), ("nowhere.npy", "no such file")):
+        with pytest.raises(Exception) as caught:
+            compose("train_gp", ["dataset=array", f"dataset.path={tmp_path / name}"])
+        assert said in explain(caught.value)
+    with pytest.raises(Exception, match=r"dataset\.path=points\.npy"):
+        compose("train_gp", ["dataset=array"])
+
+
+def test_an_item_made_of_others_finds_them_as_typed() -> None:
+    config = compose("report", ["experiment=table3", "budget=smoke", "seed=7"])
+    parts = [sibling(config, part) for part in config.report.parts]
+    assert [part.dataset.name for part in parts] == ["eight_gaussians", "two_moons"]
+    assert {(part.seed, part.budget.name) for part in parts} == {(7, "smoke")}
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.relative_to(CONFIGS).as_posix())
@@ -95,6 +144,11 @@ def test_the_paper_budget_is_the_papers_own_settings() -> None:
     assert config.gp.velocity is VelocityName.mlp and config.gp.mlp.hidden == [50, 50, 50] and config.gp.n_steps == 15
     assert config.optimizer.gp.schedule is Schedule.constant and config.penalty.halvings == 5
     assert config.flow.training_solver is Solver.dopri5 and config.flow.hidden == [64, 64]
+    for experiment, epochs, steps, lr in (("fig3", 2000, 20, 1e-2), ("fig4", 1000, 15, 5e-3)):
+        toy = compose("report", ["budget=paper", f"experiment={experiment}"])
+        gp = toy.report.variants["gp"].gp
+        assert (gp.epochs, gp.n_steps, gp.batch_size, toy.optimizer.gp.lr) == (epochs, steps, 1000, lr)
+        assert gp.chart.value == "cube" and gp.mlp.hidden == [15, 15] and gp.source.value == "data"
 
 
 MISTAKES: dict[str, list[str]] = {
@@ -102,7 +156,7 @@ MISTAKES: dict[str, list[str]] = {
     "penalty.wieght=1": ["penalty.wieght", "kind, weight, halvings", "Did you mean 'weight'?"],
     "+penalty.wieght=1": ["penalty.wieght", "kind, weight, halvings", "Did you mean 'weight'?"],
     "optimizer.gp.learning_rate=1": ["learning_rate", "lr, schedule, weight_decay, gradient_clip"],
-    "penatly=none": ["penatly", "dataset, vae, flow, gp, penalty", "Did you mean 'penalty'?"],
+    "penatly=none": ["penatly", "dataset, flow, gp, penalty", "Did you mean 'penalty'?"],
     "penalty.weight=much": ["penalty.weight", "'much'", "Float"],
     "gp.n_steps=1.5": ["gp.n_steps", "1.5", "Integer"],
     "gp.mlp.hidden=50": ["gp.mlp.hidden", "list"],
@@ -158,6 +212,8 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("batches_fit", "gp.n_train", 100, ["gp.batch_size", "gp.batch_size=100"]),
     ("batches_fit", "vae.batch_size", 2, ["at least 3", "got 2"]),
     ("certificate_fits", "evaluate.certificate_batch", 1, ["evaluate.n_prior", "got 1"]),
+    ("split_fits", "evaluate.n_dci_test", None, ["n_dci_test=10000"]),
+    ("dimensions_agree", "vae", None, ["vae=btcvae"]),
     ("certificate_fits", "evaluate.n_prior", 100, ["evaluate.certificate_batch", "2..100"]),
     ("grid_refinable", "gp.max_steps", 14, ["gp.n_steps", "14 and 15", "gp.max_steps=15"]),
     ("split_fits", "dataset.n_images", 49_999, ["evaluate.n_dci_train", "evaluate.n_dci_test", "50000", "49999"]),
@@ -166,7 +222,11 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("penalty_consistent", "penalty.halvings", -1, ["halvings >= 0"]),
     ("penalty_consistent", "penalty.probes", 0, ["probes >= 1"]),
     ("penalty_consistent", "penalty.particles", 0, ["particles >= 1"]),
-    ("penalty_consistent", "report.variants.gp_euler.probes", 0, ["report.variants.gp_euler", "probes >= 1"]),
+    (
+        "penalty_consistent", "report.variants.gp_euler.penalty.probes", 0,
+        ["report.variants.gp_euler.penalty", "probes >= 1"],
+    ),
+    ("families_fit", "gp.velocity", VelocityName.spectral, ["got 10", "gp=mlp"]),
     ("device_present", "device.accelerator", "gpu", ["device=gpu", "device=cpu"]),
 ]
 
@@ -198,8 +258,18 @@ def test_a_rule_fails_on_a_config_that_breaks_it_alone(
         check(config)
 
 
+def test_rules_of_two_dimensions_and_of_flows_without_an_inverse() -> None:
+    with pytest.raises(BadConfig, match=r"gp\.chart=cube or gaussian.*2 and direct"):
+        compose("train_gp", ["dataset=two_moons", "gp=toy_spectral", "gp.chart=direct"])
+    with pytest.raises(BadConfig, match=r"flow\.inverse=bisection, or gp\.source=data"):
+        compose("train_gp", ["dataset=two_moons", "flow.inverse=none", "gp.source=prior"])
+    with pytest.raises(BadConfig, match=r"report\.variants\.ridge\.gp\.n_steps"):
+        compose("report", ["experiment=fig3", "report.variants.ridge.gp.n_steps=0"])
+
+
 def test_every_rule_is_shown_to_fail() -> None:
-    assert {rule.__name__ for rule in RULES} == {violation[0] for violation in VIOLATIONS}
+    shown = {violation[0] for violation in VIOLATIONS} | {"prior_samples_available"}
+    assert {rule.__name__ for rule in RULES} == shown
 
 
 @pytest.mark.parametrize("value", [3, 2_000_000])

@@ -1,0 +1,2 @@
+def particles(*a): return []
+colours=meshes=trajectories=particles

@@ -41,3 +41,7 @@ class FidelityLost(GpotError):
 
 class TrainingDiverged(GpotError):
     """A loss or a parameter is no longer a finite number."""
+
+
+class OptimumNotReached(GpotError):
+    """The network simplex stopped before the optimum."""

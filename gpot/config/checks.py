@@ -33,13 +33,13 @@ def dimensions_agree(config: Config) -> None:
     if config.dataset.dim < 2:
         raise BadConfig(
             f"a Gaussian-preserving flow needs dataset.dim of at least 2, got {config.dataset.dim}. "
-            + ("Set vae.latent_dim to 2 or more: dataset.dim follows it." if config.vae else "Give points of 2 columns.")
+            + ("Set vae.latent_dim to 2 or more: dataset.dim follows it." if config.vae else "Give 2 columns or more.")
         )
     if not isinstance(config.dataset, ImagesConfig):
         return
     if config.vae is None:
         raise BadConfig(
-            f"the flow of dataset '{config.dataset.name}' sees the codes of its images, and vae is null. Type vae=btcvae."
+            f"the flow of dataset '{config.dataset.name}' sees codes of its images, and vae is null. Type vae=btcvae."
         )
     if config.dataset.dim != config.vae.latent_dim:
         raise BadConfig(
@@ -156,8 +156,8 @@ def certificate_fits(config: Config) -> None:
         if not 2 <= batch <= samples:
             raise BadConfig(
                 f"evaluate.certificate_batch must lie in 2..{samples}, the number of samples evaluate.{option} "
-                f"({name}.source={gp.source.value}), and got {batch}. Set evaluate.certificate_batch in that range, or a "
-                f"larger evaluate.{option}."
+                f"({name}.source={gp.source.value}), and got {batch}. Set evaluate.certificate_batch in that range, "
+                f"or a larger evaluate.{option}."
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,19 @@ from omegaconf import OmegaConf
 
 from gpot.errors import BadConfig
 
+POINT_ARRAYS = ("x", "points")  # names by which the points are known among the arrays of an .npz file
+
+
+def point_array(names: Sequence[str]) -> str | None:
+    """The array of an .npz file that holds the points: the only one, or the one named so; None if none or two are."""
+    named = [name for name in POINT_ARRAYS if name in names]
+    if len(named) == 1:
+        return named[0]
+    return names[0] if len(names) == 1 else None
+
 
 def columns(path: str | None) -> int:
-    """`${columns:FILE}`: the number of columns of an .npy array, or of the first of an .npz file, from its header alone."""
+    """`${columns:FILE}`: the number of columns of the points in an .npy or .npz file."""
     if path is None:
         raise BadConfig("dataset=array needs a file of points, and dataset.path is null. Type dataset.path=points.npy.")
     if not Path(path).is_file():
@@ -20,13 +31,19 @@ def columns(path: str | None) -> int:
     try:
         if zipfile.is_zipfile(path):
             with np.load(path, allow_pickle=False) as arrays:
-                shape = arrays[arrays.files[0]].shape
+                name = point_array(arrays.files)
+                shape: tuple[int, ...] = () if name is None else arrays[name].shape
         else:
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (ValueError, OSError, IndexError) as error:
-        raise BadConfig(f"dataset.path={path} was to be an .npy or .npz file ({error}). Save it with np.save.") from error
+    except (ValueError, OSError) as error:
+        raise BadConfig(
+            f"dataset.path={path} was to be an .npy or .npz file ({error}). Save it with np.save(path, points)."
+        ) from error
     if len(shape) != 2:
-        raise BadConfig(f"dataset.path={path} was to hold points of shape (n, d), and holds {shape}. Reshape it.")
+        raise BadConfig(
+            f"dataset.path={path} was to hold points of shape (n, d), alone or named 'x' or 'points', and holds "
+            f"{shape}. Save them with np.save(path, points)."
+        )
     return int(shape[1])
 
 

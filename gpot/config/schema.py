@@ -89,8 +89,8 @@ class Activation(str, Enum):
 
 
 class ActNormPlace(str, Enum):
-    """CP-Flow's scaling of its input: on both sides of the gradient, which keeps a Monge map, or before it alone, as the
-    released code has it, which does not."""
+    """CP-Flow's scaling of its input: on both sides of the gradient, which keeps a Monge map, or before it alone, as in
+    the released code, which does not."""
 
     around = "around"
     before = "before"
@@ -477,8 +477,8 @@ KINDS: dict[str, dict[str, type]] = {
 
 
 def register() -> None:
-    """Make resolvers and schema known to Hydra: `base_config` for the roots, `<group>/base_<group>` or `<group>/base_<kind>` for
-    the groups."""
+    """Make resolvers and schema known to Hydra: `base_config` for the roots, for the groups `<group>/base_<group>` or
+    `<group>/base_<kind>`."""
     register_resolvers()
     store = ConfigStore.instance()
     store.store(name="base_config", node=Config)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpot.config.resolvers import point_array
 from gpot.errors import BadInput, DataMissing
 from gpot.store import file_sha256
 
-KEYS = ("x", "points")  # names of the points in an .npz file of several arrays
 POINTS_PER_COLUMN = 10  # the eigenvalues of a covariance of n = 10 d points are off by sqrt(d / n) = 30 %
 STEPS_PER_STD = 1000.0  # of float32 within a column's standard deviation, or its digits are visibly lost
 SHOWN = 5  # rows named in an error
@@ -148,9 +148,9 @@ def _load(path: Path) -> NDArray[Any]:
 
 
 def _name_of_points(names: list[str], path: Path) -> str:
-    named = [key for key in KEYS if key in names]
-    if len(named) == 1 or len(names) == 1:
-        return named[0] if named else names[0]
+    name = point_array(names)
+    if name is not None:
+        return name
     raise BadInput(
         f"{path} was to hold one array, or one of its arrays named 'x' or 'points', and holds: "
         f"{', '.join(names) or 'none'}. Save it with np.savez(path, x=points)"

@@ -24,13 +24,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gpot.errors import BadInput, GpotError
+from gpot.errors import BadInput, OptimumNotReached
 
 MAX_PIVOTS = 10**9  # not meant to be reached: 4000 points take between 3 10^4 and 10^5
-
-
-class OptimumNotReached(GpotError):
-    """The network simplex stopped before the optimum."""
 
 
 @dataclass(frozen=True)
@@ -90,18 +86,19 @@ def paired_w2(x: Tensor, z: Tensor) -> float:
 
 
 def optimum_series(
-    sample_x: Callable[[int], Tensor], sample_z: Callable[[int], Tensor], sizes: Sequence[int], repeats: int
+    sample: Callable[[int], tuple[Tensor, Tensor]], sizes: Sequence[int], repeats: int
 ) -> list[OptimumPoint]:
     """W_2^2 at each of `sizes`, over `repeats` solutions with points of their own.
 
-    Arguments: sample_x, sample_z: n -> n fresh points (n, d), independent of all drawn before; their generators are
-    the caller's, so that one seed fixes the series. A sample of another length is an error.
+    Arguments: sample: n -> two clouds of n fresh points (n, d), independent of each other or pairs (see `paired_w2`),
+    and of all drawn before; its generators are the caller's, so that one seed fixes the series. A cloud of another
+    length is an error.
     """
     if repeats < 1 or any(n < 1 for n in sizes):
         raise BadInput(f"a series needs sizes and repeats of at least 1, and got {list(sizes)}, repeats={repeats}")
     series = []
     for n in sizes:
-        clouds = ((sample_x(n), sample_z(n)) for _ in range(repeats))
+        clouds = (sample(n) for _ in range(repeats))
         values = torch.tensor([discrete_w2(_exactly(n, x), _exactly(n, z)) for x, z in clouds], dtype=torch.float64)
         spread = values.std().item() if repeats > 1 else float("nan")
         series.append(OptimumPoint(n, values.mean().item(), spread, repeats))

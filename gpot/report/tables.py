@@ -50,8 +50,8 @@ _NOTES = {
     _TRANSPORT_TITLE: "The paper's loss stands beside the analytic NLL. Certificate: one minus the cost of the best "
     "assignment over the cost, 0 for a Monge map.",
     _SETTING_TITLE: "Of the GP flow, unless a heading says otherwise.",
-    _OPTIMUM_TITLE: "Squared Wasserstein distance between two clouds of n points each, by the network simplex: mean, and "
-    "standard deviation over draws. Biased upward at finite n.",
+    _OPTIMUM_TITLE: "Squared Wasserstein distance between two clouds of n points each, by the network simplex: mean "
+    "and standard deviation over draws. Biased upward at finite n.",
 }
 
 

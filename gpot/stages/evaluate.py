@@ -90,9 +90,9 @@ class Chain:
 def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None = None) -> Artifact:
     """Metrics of one row, in the manifest and in `metrics.json`.
 
-    cost, certificate and round trip are of the law that the GP flow is trained on (`gp.source`), held out: prior samples
-    pulled back by the flow, or data; then `cost_data` and the likelihoods are of held-out data, the energy of uniform
-    particles in the cube, and for labelled images the disentanglement is of the split of the printed table.
+    cost, certificate and round trip are of the law that the GP flow is trained on (`gp.source`), held out: prior
+    samples pulled back by the flow, or data; then `cost_data` and the likelihoods are of held-out data, the energy of
+    uniform particles in the cube, and for labelled images the disentanglement of the split of the printed table.
     """
     points = points_stage(config, store, "evaluate")
     made = {points.stage: points}
@@ -136,8 +136,8 @@ def held_out(config: Config, points: Tensor) -> Tensor:
     rows = rows[chosen_by : chosen_by + config.evaluate.n_data]
     if config.gp.source is Source.data and len(rows) < config.evaluate.certificate_batch:
         raise BadConfig(
-            f"evaluation needs at least evaluate.certificate_batch={config.evaluate.certificate_batch} held-out points, "
-            f"and {len(rows)} are left of {len(points)} after 80 % for training and gp.n_validation={chosen_by} for "
+            f"evaluation needs at least evaluate.certificate_batch={config.evaluate.certificate_batch} held-out "
+            f"points, and {len(rows)} are left of {len(points)} after 80 % for training and gp.n_validation={chosen_by} for "
             "validation. Give more points, or set a smaller gp.n_validation or evaluate.certificate_batch."
         )
     return points[rows]

@@ -1,6 +1,6 @@
-"""The families of flows: for each kind of flow config its network, its adapter, its likelihood, and what keys need of it.
+"""The families of flows: for each kind of flow config its network, adapter, likelihood, and what keys need of it.
 
-A new family is one config class (`gpot/config/schema.py`), one adapter (`gpot/flows/`) and one entry in each function here.
+A new family is one config class (`gpot/config/schema.py`), one adapter (`gpot/flows/`), and an entry in each function.
 """
 
 from __future__ import annotations

@@ -1,2 +1,228 @@
-def particles(*a): return []
-colours=meshes=trajectories=particles
+"""Figures 1 to 4 from artefacts: the arrays that each shows, drawn by `gpot.report`.
+
+Each function takes (config, store, rows with their evaluations, the exact optimum or None, folder) and returns the
+paths that it wrote.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gpot.config.schema import Config
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.maths.charts import Chart, cube_density, from_cube, to_cube
+from gpot.maths.transport import gaussian_log_density
+from gpot.report.animate import animate_particles
+from gpot.report.names import row_name
+from gpot.report.paper import paper_numbers
+from gpot.report.plots import save_figure
+from gpot.report.plots2d import (
+    Figure2Column,
+    Figure3Column,
+    Figure4Column,
+    figure1,
+    figure2,
+    figure3,
+    figure4,
+    optimum_figure,
+)
+from gpot.report.style import polar_colours
+from gpot.stages.evaluate import Chain, chain_of, held_out
+from gpot.stages.flow import flow_stage
+from gpot.stages.gp import gp_stage
+from gpot.stages.points import points_of, points_stage
+from gpot.stages.rows import ReportRow
+from gpot.store import Artifact, Store
+
+Made = Sequence[tuple[ReportRow, Artifact]]
+Optimum = Mapping[str, Sequence[Mapping[str, float]]]
+
+_PARTICLES = 3000
+_SNAPSHOTS = 5
+_ANIMATED_STEPS = 60
+_MESH_LINES, _MESH_POINTS, _MESH_SIDE = 20, 200, 3.5
+_DENSITY_GRID, _DENSITY_MARGIN = 100, 1.2
+_ARROWS, _PATHS = 21, 150
+_WELL_INSIDE = 2.5  # a radius that few Gaussian particles pass: colours saturate there
+
+
+def particles(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
+    """Figure 1: snapshots of Gaussian particles under the GP flow, and the same as an animation."""
+    gp = _chain(_row(made, "flow+gp"), store).gp
+    assert gp is not None
+    fine = copy.deepcopy(gp)  # the same velocity on a finer grid: a smoother animation
+    fine.refine(_ANIMATED_STEPS)
+    z = torch.randn(_PARTICLES, 2, generator=torch.Generator().manual_seed(config.seed))
+    frames, times = _gaussian_path(fine, z)
+    lines = _mesh()
+    mesh = _gaussian_path(fine, lines.reshape(-1, 2))[0].reshape(len(frames), *lines.shape)
+    colours = polar_colours(z.numpy(), radius=_WELL_INSIDE)
+    shown = np.linspace(0, _ANIMATED_STEPS, _SNAPSHOTS).round().astype(int)
+    paths = save_figure(figure1(frames[shown], times[shown], colours, mesh[shown]), folder / "fig1")
+    return paths + animate_particles(frames, colours, folder / "fig1.gif", mesh=mesh)
+
+
+def colours(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
+    """Figure 2: the data, and where the flow and the GP flow after it put each point."""
+    x = _some_data(config, store)
+    colour = polar_colours(x.numpy())
+    columns = [Figure2Column("Data", x.numpy(), colour)]
+    for key in ("flow", "flow+gp"):
+        row, artifact = _found(made, key)
+        codes = _chain(row, store).codes(x, f"figure: {key}")
+        columns.append(Figure2Column(_name(row), codes.numpy(), colour, artifact.manifest["metrics"]["cost"]))
+    return save_figure(figure2(columns), folder / "fig2")
+
+
+def meshes(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
+    """Figure 3: density, deformed mesh and coloured source of CP-Flow, BNAF and BNAF+GP; a second one of every other GP
+    flow of the table; and their costs beside the exact optimum."""
+    x = _some_data(config, store)
+    colour = polar_colours(x.numpy())
+    lines = _mesh()
+    columns = {}
+    for row, artifact in made:
+        if row.key == "flow+rotation":
+            continue
+        chain, metrics = _chain(row, store), artifact.manifest["metrics"]
+        density, extent = _density(chain, x)
+        paper = _paper(row)
+        columns[row.key] = Figure3Column(
+            _name(row), metrics["cost"], metrics["nll_exact"],
+            chain.codes(lines.reshape(-1, 2), f"figure: {row.key}").reshape(lines.shape).numpy(), density, extent,
+            chain.codes(x, f"figure: {row.key}").numpy(), colour, paper.get("cost"), paper.get("nll_analytic"),
+        )  # fmt: skip
+    printed = ("cpflow", "flow", "flow+gp")
+    paths = save_figure(figure3([columns[key] for key in printed if key in columns]), folder / "fig3")
+    others = [column for key, column in columns.items() if key not in printed]
+    if others:
+        paths += save_figure(figure3(others), folder / "fig3_charts")
+    return paths + _optimum(optimum, made, folder / "fig3_optimum")
+
+
+def trajectories(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
+    """Figure 4: the density with paths of particles, initial velocities in the square, and energies over time; a second
+    one of every other GP flow of the table; and costs beside the exact optimum."""
+    x = _some_data(config, store)
+    columns = {}
+    for row, artifact in made:
+        chain, metrics = _chain(row, store), artifact.manifest["metrics"]
+        if chain.gp is None or not row.row.moves or chain.flow is None:
+            continue
+        density, extent = _density(chain, x)
+        moved, times = _gaussian_path(chain.gp, chain.flow.transform(x[:_PATHS]))
+        grid, velocity = _initial_velocity(chain.gp)
+        paper = _paper(row)
+        columns[row.key] = Figure4Column(
+            _name(row), metrics["cost"], metrics["energy"], density, extent, moved, grid, velocity,
+            paper.get("cost"), paper.get("energy"), metrics["energy_stderr"], times, _kinetic(chain.gp, config.seed),
+        )  # fmt: skip
+    printed = ("flow+gp", "flow+gp+euler", "flow+gp+spectral")
+    paths = save_figure(figure4([columns[key] for key in printed if key in columns]), folder / "fig4")
+    others = [column for key, column in columns.items() if key not in printed]
+    if others:
+        paths += save_figure(figure4(others), folder / "fig4_charts")
+    return paths + _optimum(optimum, made, folder / "fig4_optimum")
+
+
+def _found(made: Made, key: str) -> tuple[ReportRow, Artifact]:
+    return next((row, artifact) for row, artifact in made if row.key == key)
+
+
+def _row(made: Made, key: str) -> ReportRow:
+    return _found(made, key)[0]
+
+
+def _name(row: ReportRow) -> str:
+    return row_name(row.key, row.config.flow.name)
+
+
+def _paper(row: ReportRow) -> Mapping[str, float]:
+    """What the paper prints of a row; of a variant, which is ours, nothing."""
+    return {} if ":" in row.key else paper_numbers(row.config.dataset.name, row.key, row.config.flow.name)
+
+
+def _chain(row: ReportRow, store: Store) -> Chain:
+    """The maps of a row, which its evaluation has made."""
+    config = row.config
+    made = {"flow": flow_stage(config, store, "report")}
+    if row.row.moves:
+        made["gp"] = gp_stage(config, store, "report")
+    return chain_of(config, made)
+
+
+def _some_data(config: Config, store: Store) -> Tensor:
+    """Held-out points, as many as a scatter plot can show."""
+    return held_out(config, points_of(points_stage(config, store, "report")))[:_PARTICLES]
+
+
+def _mesh() -> Tensor:
+    """Lines of a uniform mesh of the square: (2 m, p, 2), m of either direction."""
+    at = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_LINES)
+    along = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_POINTS)
+    upright = torch.stack(torch.meshgrid(at, along, indexing="ij"), -1)
+    return torch.cat([upright, upright.flip(-1)])
+
+
+def _density(chain: Chain, x: Tensor) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:
+    """exp log p on a square grid around the data, row i at y_i, and the grid's ends. s keeps the density of f."""
+    assert chain.flow is not None
+    side = _DENSITY_MARGIN * float(x.abs().max())
+    at = torch.linspace(-side, side, _DENSITY_GRID)
+    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).reshape(-1, 2)
+    z, log_det = chain.flow.forward(grid.to(next(chain.flow.parameters()).device))
+    if chain.gp is not None:
+        with torch.no_grad():
+            z, gp_log_det = chain.gp(z)
+        log_det = log_det + gp_log_det
+    density = (gaussian_log_density(z) + log_det).exp().cpu().double()
+    # far tails, where s or f are no longer finite, have no mass that a picture could show
+    return density.nan_to_num(0.0).reshape(_DENSITY_GRID, _DENSITY_GRID).numpy(), (-side, side, -side, side)
+
+
+def _gaussian_path(gp: GaussianPreservingFlow, z: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The path of s on the Gaussian side, (T, n, 2), and its times (T,)."""
+    with torch.no_grad():
+        path = gp.flow_trajectory(z.to(gp.rotation))
+    points = from_cube(path.points) if gp.chart is Chart.cube else path.points
+    return points.cpu().double().numpy(), path.times.cpu().double().numpy()
+
+
+def _initial_velocity(gp: GaussianPreservingFlow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """v(0, c) in the square, whatever the chart: grid (k, k, 2) and velocity (k, k, 2)."""
+    at = torch.linspace(-1, 1, _ARROWS + 2)[1:-1]  # not on the walls, where the Gaussian side is infinite
+    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1)
+    z = from_cube(grid.reshape(-1, 2).to(gp.rotation))
+    with torch.no_grad():
+        y = gp.velocity.field(gp.chart)(0.0, to_cube(z) if gp.chart is Chart.cube else z)
+    in_cube = y if gp.chart is Chart.cube else cube_density(z) * y
+    return grid.double().numpy(), in_cube.reshape(grid.shape).cpu().double().numpy()
+
+
+def _kinetic(gp: GaussianPreservingFlow, seed: int) -> NDArray[np.float64]:
+    """Kinetic energy per particle in the cube at each time, (T,)."""
+    z = torch.randn(_PARTICLES, 2, generator=torch.Generator().manual_seed(seed)).to(gp.rotation)
+    with torch.no_grad():
+        path = gp.flow_trajectory(z)
+        kinetic = 0.5 * gp.cube_velocities(path).square().sum(-1)
+    return kinetic.nanmean(1).cpu().double().numpy()
+
+
+def _optimum(optimum: Optimum | None, made: Made, stem: Path) -> list[Path]:
+    """Costs of the rows beside the exact optimum of the law that they are bound by."""
+    if optimum is None:
+        return []
+    floor = optimum["flow"]
+    costs = {_name(row): artifact.manifest["metrics"]["cost"] for row, artifact in made}
+    figure = optimum_figure(
+        [p["n"] for p in floor], [p["mean"] for p in floor], [p["spread"] for p in floor], costs,
+        ("data to N(0, I)", optimum["gaussian"][-1]["mean"]),
+    )  # fmt: skip
+    return save_figure(figure, stem)

@@ -81,8 +81,9 @@ def _train(flow: nn.Module, points: Tensor, config: Config, work: Path) -> dict[
         (points[train],), (points[validation[:_VALIDATION_POINTS]],),
         batch_size=batch, n_batches=n_batches, seed=config.seed,
     )  # fmt: skip
-    if hasattr(flow, "initialize"):  # ActNorm starts from data
-        flow.initialize(points[train[:batch]])
+    initialize: Any = getattr(flow, "initialize", None)
+    if initialize is not None:  # ActNorm starts from data
+        initialize(points[train[:batch]])
     keep = KeepBest("val/nll", flow, work / "best.safetensors")
     module = FlowModule(flow, families.log_likelihood(config.flow, flow), config.optimizer.flow, steps)
     fit(
@@ -102,7 +103,7 @@ def load_flow(config: Config, artifact: Artifact) -> FrozenFlow:
 def prior_pairs(flow: FrozenFlow, n: int, draw: torch.Generator, what: str) -> tuple[Tensor, Tensor, int]:
     """n prior samples z, their preimages x = f^-1(z), each (m, d) float32 on the CPU, and n - m.
 
-    m < n only for a flow that is not onto (BNAF), which says so by rows of NaN: those samples are left out, counted, and
+    m < n only for a flow that is not onto (BNAF), which says so by rows of NaN: those samples are left out, counted and
     logged. Any other row that is not finite is an error.
     """
     z = torch.randn(n, flow.dim, generator=draw)

@@ -52,7 +52,8 @@ def gp_recipe(config: Config, pairs: Artifact) -> Recipe:
     gp = config.gp
     family = {gp.velocity.value: plain(getattr(gp, gp.velocity.value))}
     # what made the pairs is in their key; the settings of other families do not matter
-    dropped = ("name", *(f.value for f in VelocityName), "source", "n_train", "n_validation", "epochs", "epochs_penalized")
+    families = [f.value for f in VelocityName]
+    dropped = ("name", *families, "source", "n_train", "n_validation", "epochs", "epochs_penalized")
     penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
         "gp": without(gp, *dropped) | family | {"epochs": n_epochs(config)},

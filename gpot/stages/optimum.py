@@ -1,4 +1,4 @@
-"""Stage `optimum`: exact discrete optimal transport at several sizes, the reference that a Monge map is held against."""
+"""Stage `optimum`: exact discrete optimal transport at several sizes, which a Monge map is held against."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gpot.config.schema import Config
+from gpot.errors import BadConfig
 from gpot.evaluation.optimum import optimum_series
 from gpot.stages.common import Recipe, generator, obtain
 from gpot.stages.flow import flow_stage, load_flow, push
@@ -21,7 +22,8 @@ from gpot.store import Artifact, Store
 def optimum_stage(config: Config, store: Store) -> Artifact:
     """W2^2 of the data against N(0, I), and of the data against f(data), the floor of every GP flow after f.
 
-    `optimum.json`: for each law and size the mean and the spread over repeats, each repeat with points of its own.
+    `optimum.json`: for each law and size the mean and the spread over repeats, each repeat with points of its own. The
+    second is of pairs x, f(x) that may be matched anew, whose bias is the smaller the nearer f is to a Monge map.
     """
     points, flow = points_stage(config, store, "optimum"), flow_stage(config, store, "optimum")
     sizes, repeats = config.evaluate.optimum_sizes, config.evaluate.optimum_repeats
@@ -33,17 +35,23 @@ def optimum_stage(config: Config, store: Store) -> Artifact:
         z = push(load_flow(config, flow), x)
         draw = generator(config, 5)
 
-        def some(values: Tensor, n: int) -> Tensor:
-            return values[torch.randperm(len(values), generator=draw)[:n]]
+        def rows(n: int) -> Tensor:
+            if n > len(x):
+                raise BadConfig(
+                    f"evaluate.optimum_sizes asks for {n} points, and dataset '{config.dataset.name}' has {len(x)}. "
+                    f"Set evaluate.optimum_sizes to sizes up to {len(x)}, or to [] for none."
+                )
+            return torch.randperm(len(x), generator=draw)[:n]
 
-        def gaussian(n: int) -> Tensor:
-            return torch.randn(n, x.shape[1], generator=draw)
+        def gaussian(n: int) -> tuple[Tensor, Tensor]:
+            return x[rows(n)], torch.randn(n, x.shape[1], generator=draw)
 
-        laws = {"gaussian": gaussian, "flow": lambda n: some(z, n)}
-        found = {
-            law: [vars(point) for point in optimum_series(lambda n: some(x, n), other, sizes, repeats)]
-            for law, other in laws.items()
-        }
+        def mapped(n: int) -> tuple[Tensor, Tensor]:
+            chosen = rows(n)
+            return x[chosen], z[chosen]
+
+        laws = {"gaussian": gaussian, "flow": mapped}
+        found = {law: [vars(p) for p in optimum_series(sample, sizes, repeats)] for law, sample in laws.items()}
         (folder / "optimum.json").write_text(json.dumps(found, indent=2) + "\n")
         return found
 

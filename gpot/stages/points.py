@@ -1,5 +1,5 @@
-"""Stage `points`: the points that a flow sees, drawn from a density or read from a user's file. Of datasets of images these
-are codes, and stage `latents` makes them."""
+"""Stage `points`: what a flow sees, drawn from a density or read from a user's file. Of images it is codes, which stage
+`latents` makes."""
 
 from __future__ import annotations
 

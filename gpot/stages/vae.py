@@ -33,8 +33,8 @@ def groups(config: Config) -> tuple[ImagesConfig, VaeConfig]:
     """The dataset and the VAE of a config of images. Raises: BadConfig where the dataset has none."""
     if not isinstance(config.dataset, ImagesConfig) or config.vae is None:
         raise BadConfig(
-            f"a VAE is for images, and dataset '{config.dataset.name}' has none. Choose dataset=dsprites, or go on with "
-            "scripts/train_flow.py: its flow sees the points themselves."
+            f"a VAE is for images, and dataset '{config.dataset.name}' has none. Choose dataset=dsprites, or go on "
+            "with scripts/train_flow.py: its flow sees the points themselves."
         )
     return config.dataset, config.vae
 

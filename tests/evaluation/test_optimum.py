@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from gpot.data import toy
-from gpot.errors import BadInput
+from gpot.errors import BadInput, OptimumNotReached
 from gpot.evaluation import optimum
 from gpot.evaluation.certificate import assignment_gap
-from gpot.evaluation.optimum import OptimumNotReached, OptimumPoint, discrete_w2, optimum_series, paired_w2
+from gpot.evaluation.optimum import OptimumPoint, discrete_w2, optimum_series, paired_w2
 from gpot.maths.transport import gelbrich, transport_cost
 from tests.conftest import ROOT
 
@@ -149,7 +149,7 @@ def test_toy_densities_approach_their_anchors(name: str, exact: float, n: int, r
     def data(n: int) -> Tensor:
         return torch.from_numpy(toy.DENSITIES[name](n, rng))
 
-    (point,) = optimum_series(data, lambda n: torch.randn(n, 2, generator=draws), [n], repeats)
+    (point,) = optimum_series(lambda n: (data(n), torch.randn(n, 2, generator=draws)), [n], repeats)
     chance = 4.0 * point.spread / math.sqrt(repeats)
     assert -chance < point.mean - exact < 10.0 * math.log(n) / n + chance
     assert n > 100 or point.mean - exact > chance  # the bias is seen at 100 points
@@ -166,11 +166,11 @@ def test_a_series_is_made_of_fresh_samples() -> None:
         drawn.append(n)
         return torch.full((n, 2), float(len(drawn)), dtype=DTYPE)
 
-    series = optimum_series(numbered, lambda n: torch.zeros(n, 2), [3, 5], 2)
+    series = optimum_series(lambda n: (numbered(n), torch.zeros(n, 2)), [3, 5], 2)
     assert drawn == [3, 3, 5, 5]
     assert series[0] == OptimumPoint(3, pytest.approx(5.0), pytest.approx(math.sqrt(18.0)), 2)  # 2, 8
     assert series[1] == OptimumPoint(5, pytest.approx(25.0), pytest.approx(math.sqrt(98.0)), 2)  # 18, 32
-    (single,) = optimum_series(numbered, lambda n: torch.zeros(n, 2), [3], 1)
+    (single,) = optimum_series(lambda n: (numbered(n), torch.zeros(n, 2)), [3], 1)
     assert single.mean == pytest.approx(50.0) and math.isnan(single.spread)
 
 
@@ -178,9 +178,9 @@ def test_a_series_refuses() -> None:
     x = torch.zeros(5, 2)
     for sizes, repeats in (([0, 3], 2), ([3], 0)):
         with pytest.raises(BadInput, match="at least 1, and got"):
-            optimum_series(lambda n: x[:n], lambda n: x[:n], sizes, repeats)
+            optimum_series(lambda n: (x[:n], x[:n]), sizes, repeats)
     with pytest.raises(BadInput, match="6 points was asked for, and 5 came"):
-        optimum_series(lambda n: torch.zeros(n, 2), lambda n: x[:n], [6], 1)
+        optimum_series(lambda n: (torch.zeros(n, 2), x[:n]), [6], 1)
 
 
 # -- what cannot be solved ---------------------------------------------------------

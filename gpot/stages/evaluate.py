@@ -137,8 +137,9 @@ def held_out(config: Config, points: Tensor) -> Tensor:
     if config.gp.source is Source.data and len(rows) < config.evaluate.certificate_batch:
         raise BadConfig(
             f"evaluation needs at least evaluate.certificate_batch={config.evaluate.certificate_batch} held-out "
-            f"points, and {len(rows)} are left of {len(points)} after 80 % for training and gp.n_validation={chosen_by} for "
-            "validation. Give more points, or set a smaller gp.n_validation or evaluate.certificate_batch."
+            f"points, and {len(rows)} are left of {len(points)} after 80 % for training and "
+            f"gp.n_validation={chosen_by} for validation. Give more points, or set a smaller gp.n_validation or "
+            "evaluate.certificate_batch."
         )
     return points[rows]
 
@@ -189,7 +190,8 @@ def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
     device = next(flow.parameters()).device
     data = held_out(config, points)
     metrics: dict[str, Any] = {"n_parameters_flow": sum(p.numel() for p in flow.parameters())}
-    if config.gp.source is Source.prior:
+    from_prior = config.gp.source is Source.prior
+    if from_prior:
         x, _, metrics["lost"] = prior_pairs(
             flow, evaluate.n_prior, generator(config, 2), "pulling held-out prior samples back"
         )
@@ -207,7 +209,7 @@ def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
     if gp is None:
         likelihood = nll(z, log_det)
         metrics |= {"nll_analytic": likelihood.mean, "nll_exact": likelihood.mean, "nll_stderr": likelihood.stderr}
-        return metrics | (_named_cost("cost_data", data, z.cpu()) if x is not data else {})
+        return metrics | (_named_cost("cost_data", data, z.cpu()) if from_prior else {})
     with torch.no_grad():
         s_data, gp_log_det = gp(z)
     ok = s_data.isfinite().all(1)
@@ -222,7 +224,7 @@ def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
     }  # fmt: skip
     if any(p.any() for p in gp.velocity.parameters()):  # more than the rotation alone
         metrics |= {"n_steps": gp.n_steps, "n_parameters_gp": sum(p.numel() for p in gp.velocity.parameters())}
-    if config.gp.source is Source.prior:
+    if from_prior:
         metrics |= _named_cost("cost_data", data[ok.cpu()], s_data[ok].cpu())
     return metrics
 

@@ -12,6 +12,7 @@ from gpot.flows.base import Flow, FrozenFlow
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.monge import MongeMap
 from gpot.gp.rotation import fit_rotation
+from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method
@@ -25,6 +26,7 @@ __all__ = [
     "Method",
     "MongeMap",
     "RidgeVelocity",
+    "SpectralVelocity",
     "Velocity",
     "fit_rotation",
 ]

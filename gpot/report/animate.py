@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gpot.errors import BadInput
-from gpot.report.plots2d import LIMIT, mesh_panel, scatter_panel
+from gpot.report.panels import LIMIT, mesh_panel, scatter_panel
 from gpot.report.style import expect, styled
 
 log = logging.getLogger(__name__)

@@ -264,7 +264,7 @@ def test_energy_bars_are_ours_and_marks_are_the_paper_s():
     assert [bar.get_width() for bar in ax.patches] == [0.2841, 0.0912, 0.083]
     (marks,) = (line for line in ax.lines if line.get_label() == "paper")
     assert marks.get_xydata().tolist() == [[0.28, 0.0], [0.5, 2.0]]
-    assert [text.get_text() for text in ax.texts] == ["0.284", "0.091", "0.083"]
+    assert [text.get_text() for text in ax.texts] == ["0.284 (paper 0.28)", "0.091", "0.083 (paper 0.50)"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"] and ax.get_xlim()[1] > 0.5
 
 

@@ -13,7 +13,8 @@ from gpot.stages.common import open_store
 from gpot.stages.evaluate import Row, gp_row
 from gpot.stages.flow import flow_recipe
 from gpot.stages.gp import gp_recipe, gp_stage
-from gpot.stages.report import METRICS, SCORES, report_stage
+from gpot.stages.report import report_stage
+from gpot.stages.rows import METRICS, SCORES
 from gpot.stages.vae import vae_recipe, vae_stage
 from gpot.store import Artifact
 from tests.conftest import shared_path

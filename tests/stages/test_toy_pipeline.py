@@ -88,7 +88,7 @@ def test_figure_4_is_written_with_its_table(moons: tuple[Config, list[Path]]) ->
 
 
 def test_figure_3_has_a_monge_map_by_construction(gaussians: tuple[Config, list[Path]]) -> None:
-    config, paths = gaussians
+    _, paths = gaussians
     result = payload(paths)
     rows = {row["row"]: row for row in result["rows"]}
     assert list(rows) == ["cpflow", "flow", "flow+rotation", "flow+gp", "flow+gp:direct"]
@@ -120,7 +120,8 @@ def test_the_other_items_share_what_is_made(folder: Path, gaussians: tuple[Confi
 
 def test_every_density_and_family_trains(folder: Path) -> None:
     for density, family in (("pinwheel", "cpflow"), ("checkerboard", "ffjord")):
-        config = tiny(folder, f"dataset={density}", f"flow={family}", "gp=toy_ridge", "gp.source=prior", root="train_gp")
+        chosen = [f"dataset={density}", f"flow={family}", "gp=toy_ridge", "gp.source=prior"]
+        config = tiny(folder, *chosen, root="train_gp")
         assert gp_stage(config, open_store(config)).manifest["metrics"]["val/cost"] > 0
 
 

@@ -118,6 +118,16 @@ def prior_pairs(flow: FrozenFlow, n: int, draw: torch.Generator, what: str) -> t
     return x[kept], z[kept], lost
 
 
+def pairs_recipe(config: Config, flow: Artifact, points: Artifact | None) -> Recipe:
+    """points: those that the GP flow learns from, None where it learns from prior samples."""
+    gp = config.gp
+    settings = {
+        "source": gp.source.value, "n_train": gp.n_train, "n_validation": gp.n_validation, "seed": config.seed,
+        "flow": families.evaluation_settings(config.flow),
+    }  # fmt: skip
+    return Recipe("pairs", 1, settings, {"flow": flow.key} | ({} if points is None else {points.stage: points.key}))
+
+
 def pairs_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
     """Pairs for a GP flow, `pairs.safetensors`: x_train, z_train, x_validation, z_validation (section 5 of the paper).
 
@@ -125,14 +135,8 @@ def pairs_stage(config: Config, store: Store, needed_by: str | None = None) -> A
     """
     flow = flow_stage(config, store, needed_by or "gp")
     gp = config.gp
-    inputs = {"flow": flow.key}
-    points = None
-    settings: dict[str, Any] = {"source": gp.source.value, "n_train": gp.n_train, "n_validation": gp.n_validation}
-    if gp.source is Source.data:
-        points = points_stage(config, store, needed_by or "gp")
-        inputs[points.stage] = points.key
-    settings |= {"seed": config.seed, "flow": families.evaluation_settings(config.flow)}
-    recipe = Recipe("pairs", 1, settings, inputs)
+    points = points_stage(config, store, needed_by or "gp") if gp.source is Source.data else None
+    recipe = pairs_recipe(config, flow, points)
 
     def build(folder: Path) -> Mapping[str, Any]:
         frozen = load_flow(config, flow)

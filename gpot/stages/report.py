@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from gpot.config.schema import Config, Item
+from gpot.config.schema import Config, ImagesConfig, Item
+from gpot.errors import BadConfig
 from gpot.evaluation.dci import Protocol
 from gpot.report.names import row_name
 from gpot.report.plots import importance_figure, save_figure
@@ -32,6 +33,11 @@ def report_stage(config: Config, store: Store) -> list[Path]:
     """
     start = time.monotonic()
     item = config.report.item
+    if item is Item.table1 and not isinstance(config.dataset, ImagesConfig):
+        raise BadConfig(
+            f"Table 1 is about labelled images, and dataset '{config.dataset.name}' has none. Type "
+            "experiment=fig3 or experiment=fig4 with it, for costs, certificates and figures of 2-D data."
+        )
     made = evaluated(config, store)
     optimum = None
     if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:

@@ -119,7 +119,7 @@ def test_the_other_items_share_what_is_made(folder: Path, gaussians: tuple[Confi
 
 
 def test_every_density_and_family_trains(folder: Path) -> None:
-    for density, family in (("pinwheel", "cpflow"), ("checkerboard", "ffjord")):
+    for density, family in (("pinwheel", "bnaf"), ("two_spirals", "cpflow"), ("checkerboard", "ffjord")):
         chosen = [f"dataset={density}", f"flow={family}", "gp=toy_ridge", "gp.source=prior"]
         config = tiny(folder, *chosen, root="train_gp")
         assert gp_stage(config, open_store(config)).manifest["metrics"]["val/cost"] > 0
@@ -168,6 +168,12 @@ def test_the_released_flow_has_its_known_numbers(tmp_path: Path) -> None:
     (floor,) = optimum_stage(config, store).manifest["metrics"]["flow"]
     # 1,000 points: too large by about 5 log n / n = 0.035 (gpot/evaluation/optimum.py)
     assert 1.022 - 0.05 < floor["mean"] < 1.022 + 0.035 + 0.05
+
+
+def test_table_1_of_points_is_refused(folder: Path) -> None:
+    config = tiny(folder, "dataset=two_moons")
+    with pytest.raises(BadConfig, match=r"two_moons.*experiment=fig3"):
+        report_stage(config, open_store(config))
 
 
 def test_rows_follow_the_variants() -> None:

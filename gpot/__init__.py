@@ -13,6 +13,7 @@ from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.monge import MongeMap
 from gpot.gp.rotation import fit_rotation
 from gpot.gp.spectral import SpectralVelocity
+from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method
@@ -27,6 +28,7 @@ __all__ = [
     "MongeMap",
     "RidgeVelocity",
     "SpectralVelocity",
+    "TwistFlow",
     "Velocity",
     "fit_rotation",
 ]

@@ -52,11 +52,29 @@ def dimensions_agree(config: Config) -> None:
 def families_fit(config: Config) -> None:
     dim = config.dataset.dim
     for name, gp in gps_of(config).items():
+        if gp.velocity is VelocityName.twist and dim < 3:
+            raise BadConfig(
+                f"{name}.velocity=twist turns planes by angles that depend on other coordinates: it needs dataset.dim "
+                f"of at least 3, got {dim}. Type gp=ridge or gp=toy_ridge."
+            )
         if gp.velocity is VelocityName.spectral and (dim != 2 or gp.chart is Chart.direct):
             raise BadConfig(
                 f"{name}.velocity=spectral solves Euler's equations on the square: it needs dataset.dim of 2 and "
                 f"{name}.chart=cube or gaussian, got {dim} and {gp.chart.value}. Type gp=mlp or gp=ridge, or "
                 f"{name}.chart=gaussian."
+            )
+
+
+def penalty_has_a_path(config: Config) -> None:
+    variants = {f"report.variants.{name}.": v for name, v in config.report.variants.items()}
+    runs = {"": (config.gp, config.penalty)} | {
+        name: (v.gp or config.gp, v.penalty or config.penalty) for name, v in variants.items() if v.flow is None
+    }
+    for name, (gp, penalty) in runs.items():
+        if gp.velocity is VelocityName.twist and penalty.acting is not PenaltyKind.none:
+            raise BadConfig(
+                f"{name}gp.velocity=twist has no time, so no path that {name}penalty={penalty.name} could be of. "
+                f"Type {'penalty=none' if not name else name + 'penalty.weight=0'}, or gp=ridge."
             )
 
 
@@ -128,6 +146,8 @@ def sizes_positive(config: Config) -> None:
             f"{name}.ridge.width": gp.ridge.width,
             f"{name}.spectral.modes": gp.spectral.modes,
             f"{name}.spectral.n_steps": gp.spectral.n_steps,
+            f"{name}.twist.n_layers": gp.twist.n_layers,
+            f"{name}.twist.width": gp.twist.width,
         }
     for name, value in values.items():
         if value is not None and value <= 0:
@@ -214,6 +234,7 @@ def device_present(config: Config) -> None:
 RULES: tuple[Callable[[Config], None], ...] = (
     dimensions_agree,
     families_fit,
+    penalty_has_a_path,
     prior_samples_available,
     blocks_fit,
     sizes_positive,

@@ -72,6 +72,7 @@ class VelocityName(str, Enum):
     mlp = "mlp"
     ridge = "ridge"
     spectral = "spectral"
+    twist = "twist"  # no velocity: couplings without an ODE
 
 
 class Inverse(str, Enum):
@@ -254,6 +255,12 @@ class SpectralConfig:
 
 
 @dataclass
+class TwistConfig:
+    n_layers: int = 12
+    width: int = 64  # of the hidden layer of each angle
+
+
+@dataclass
 class GpConfig:
     name: str
     velocity: VelocityName
@@ -272,6 +279,7 @@ class GpConfig:
     epochs: int
     epochs_penalized: int  # Table 4 gives runs with Euler's penalty another number of epochs
     batch_size: int
+    twist: TwistConfig = field(default_factory=TwistConfig)
 
 
 @dataclass

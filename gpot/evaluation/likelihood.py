@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gpot.evaluation.estimate import Estimate
-from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.base import GaussianPreserving
 from gpot.maths.transport import gaussian_log_density
 
 
@@ -31,7 +31,7 @@ def nll(z: Tensor, log_det: Tensor) -> Estimate:
 
 
 @torch.no_grad()
-def nll_exact(gp: GaussianPreservingFlow, z: Tensor, log_det: Tensor, chunk: int = 1024) -> Estimate:
+def nll_exact(gp: GaussianPreserving, z: Tensor, log_det: Tensor, chunk: int = 1024) -> Estimate:
     """-log p(x) of s o f in nats, with the exact log|det ds/dz|; z = f(x) (n, d) and log_det (n,) are those of f.
 
     Departure: the paper reports the analytic value, which cannot differ from that of f.
@@ -40,7 +40,7 @@ def nll_exact(gp: GaussianPreservingFlow, z: Tensor, log_det: Tensor, chunk: int
 
 
 @torch.no_grad()
-def logdet_error(gp: GaussianPreservingFlow, z: Tensor, chunk: int = 1024) -> LogDetError:
+def logdet_error(gp: GaussianPreserving, z: Tensor, chunk: int = 1024) -> LogDetError:
     """How far the discretized s is from preserving the Gaussian at z (n, d): |log-determinant error| in nats."""
     error = gp.log_det_error(z, chunk).abs().double()
     return LogDetError(error.mean().item(), error.max().item())

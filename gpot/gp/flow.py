@@ -11,17 +11,17 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gpot.errors import BadConfig, OutsideCube
-from gpot.gp.rotation import check_orthogonal
+from gpot.gp.base import GaussianPreserving
 from gpot.gp.velocity import Velocity
 from gpot.maths.charts import Chart, count_outside, cube_density, from_cube, to_cube
 from gpot.maths.integrate import Field, Method, Trajectory, integrate, trajectory, walk
 from gpot.maths.transport import exact_log_det
 
 
-class GaussianPreservingFlow(nn.Module):
+class GaussianPreservingFlow(GaussianPreserving):
     r"""s(z) = Phi_{0 -> 1}(Q z), and its inverse.
 
     Arguments: `velocity` gives dy/dt in every chart; `n_steps` equal steps of `method`; `rotation` Q (d, d) or None
@@ -31,7 +31,6 @@ class GaussianPreservingFlow(nn.Module):
     Departure: the paper has no rotation and no chart but `cube`. The released code clips s to |s_i| <= 5.29.
     """
 
-    rotation: Tensor
     steps: Tensor
 
     def __init__(
@@ -43,15 +42,13 @@ class GaussianPreservingFlow(nn.Module):
         rotation: Tensor | None = None,
         on_escape: Literal["raise", "count"] = "raise",
     ) -> None:
-        super().__init__()
+        super().__init__(velocity.dim)
         if on_escape not in ("raise", "count"):
             raise BadConfig(f"on_escape is 'raise' or 'count', and got {on_escape!r}")
         self.velocity = velocity
-        self.dim = velocity.dim
         self.chart = Chart(chart)
         self.method = Method(method)
         self.on_escape = on_escape
-        self.register_buffer("rotation", torch.eye(self.dim))
         self.register_buffer("steps", torch.tensor(0, dtype=torch.int64))
         first = next(velocity.parameters(), None)
         if first is not None:
@@ -62,7 +59,7 @@ class GaussianPreservingFlow(nn.Module):
         self.register_load_state_dict_post_hook(_read_state)
 
     @property
-    def n_steps(self) -> int:
+    def n_steps(self) -> int:  # type: ignore[override]
         """Number of time steps: a copy of the buffer `steps` on the host, so that reading it waits for no device."""
         return self._n_steps
 
@@ -72,20 +69,6 @@ class GaussianPreservingFlow(nn.Module):
             raise BadConfig(f"a flow needs at least one time step, and got {n_steps}; the paper has gp.n_steps=15")
         self._n_steps = int(n_steps)
         self.steps.fill_(self._n_steps)
-
-    def set_rotation(self, rotation: Tensor) -> None:
-        """Put Q (d, d) before the flow; it must be orthogonal."""
-        if rotation.shape != (self.dim, self.dim):
-            raise BadConfig(
-                f"the rotation of a flow of dimension {self.dim} has the shape ({self.dim}, {self.dim}), and got "
-                f"{tuple(rotation.shape)}; fit it with fit_rotation(x, z) on points of that dimension"
-            )
-        self.rotation = check_orthogonal(rotation.detach().to(self.rotation, copy=True))
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """s(z) (n, d) and the analytic log|det ds/dz| = (|s|^2 - |z|^2) / 2 (n,), eq. (3)."""
-        s = self.transport(z)
-        return s, self._analytic_log_det(s, z)
 
     def transport(self, z: Tensor) -> Tensor:
         """s(z) alone: shape (n, d). Nothing of the path is kept but its graph."""
@@ -130,16 +113,6 @@ class GaussianPreservingFlow(nn.Module):
             return count_outside(self._watch(y, 0.0, 1.0)[1])
         return int((~self._map(y).isfinite().all(dim=1)).sum())
 
-    def log_det_error(self, z: Tensor, chunk: int = 1024) -> Tensor:
-        """Exact log|det ds/dz| of the discretized s minus the analytic value: nats, shape (n,), no graph.
-
-        Departure: neither the paper nor its code measures it; their likelihood after s equals that before it by
-        construction.
-        """
-        with torch.no_grad():
-            s = self.transport(z)
-            return self.exact_log_det(z, chunk) - self._analytic_log_det(s, z)
-
     def exact_log_det(self, z: Tensor, chunk: int = 1024) -> Tensor:
         """log|det ds/dz| of the discretized s by forward mode, d tangents of `chunk` rows at a time: (n,), no graph."""
         return exact_log_det(lambda rows: self._leave_chart(self._map(self._enter_chart(self._rotate(rows)))), z, chunk)
@@ -178,10 +151,6 @@ class GaussianPreservingFlow(nn.Module):
     def _leave_chart(self, y: Tensor) -> Tensor:
         return from_cube(y) if self.chart is Chart.cube else y
 
-    @staticmethod
-    def _analytic_log_det(s: Tensor, z: Tensor) -> Tensor:
-        return 0.5 * ((s**2).sum(-1) - (z**2).sum(-1))
-
     def _map(self, y: Tensor) -> Tensor:
         """Phi in the chart, with no look at the points on the way."""
         return integrate(self._field(), y, self.n_steps, self.method)
@@ -215,6 +184,5 @@ class GaussianPreservingFlow(nn.Module):
 
 
 def _read_state(flow: GaussianPreservingFlow, _keys: Any) -> None:
-    """After a state dict was loaded: the number of steps on the host follows the buffer, and Q is still orthogonal."""
+    """After a state dict was loaded: the number of steps on the host follows the buffer."""
     flow.refine(int(flow.steps))
-    check_orthogonal(flow.rotation)

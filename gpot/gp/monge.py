@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gpot.errors import BadConfig
-from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.base import GaussianPreserving
 
 if TYPE_CHECKING:
     from gpot.flows.base import Flow
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class MongeMap(nn.Module):
     """x -> s(f(x)): the density of f at a smaller transport cost. It is itself a flow (`forward`, `inverse`, `dim`)."""
 
-    def __init__(self, flow: Flow, gp: GaussianPreservingFlow) -> None:
+    def __init__(self, flow: Flow, gp: GaussianPreserving) -> None:
         super().__init__()
         if flow.dim != gp.dim:
             raise BadConfig(f"f has the dimension {flow.dim}, and s has {gp.dim}; build s with dim={flow.dim}")

@@ -8,13 +8,12 @@ there are no time steps to refine, no particle to lose, and no path of which to 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gpot.errors import BadConfig, BadInput
-from gpot.gp.rotation import check_orthogonal
+from gpot.gp.base import GaussianPreserving
 from gpot.maths.twist import (
     AngleFunction,
     change_frames,
@@ -49,7 +48,7 @@ class StackedAngles(nn.Module):
         return [tanh_angles(*layer) for layer in zip(*(stack.unbind() for stack in stacks), strict=True)]
 
 
-class TwistFlow(nn.Module):
+class TwistFlow(GaussianPreserving):
     r"""s = T_L o ... o T_1 o Q, each T_l a twist coupling in its own orthonormal frame, and its inverse.
 
     Arguments: `dim` d >= 3; `n_layers` L; `width` of the hidden layer of each angle; `rotation` Q (d, d) or None for I.
@@ -59,33 +58,22 @@ class TwistFlow(nn.Module):
     `rotation`, so a loaded flow is the same map.
     """
 
-    rotation: Tensor
+    n_steps = None
 
     def __init__(self, dim: int, n_layers: int = 12, width: int = 64, rotation: Tensor | None = None) -> None:
-        super().__init__()
+        super().__init__(dim)
         planes_a, planes_b = plane_counts(dim)
         if n_layers < 1 or width < 1:
             raise BadConfig(
                 f"a twist flow needs at least one layer and one hidden unit, and got n_layers={n_layers}, "
                 f"width={width}; try n_layers=12, width=64"
             )
-        self.dim, self.n_layers, self.width = dim, n_layers, width
+        self.n_layers, self.width = n_layers, width
         self.frames = nn.Parameter(torch.randn(n_layers, dim, dim) / math.sqrt(dim))
         self.first = StackedAngles(n_layers, dim, planes_a, width)
         self.second = StackedAngles(n_layers, dim, planes_b, width) if planes_b else None
-        self.register_buffer("rotation", torch.eye(dim))
         if rotation is not None:
             self.set_rotation(rotation)
-        self.register_load_state_dict_post_hook(_check_state)
-
-    def set_rotation(self, rotation: Tensor) -> None:
-        """Put Q (d, d) before the flow; it must be orthogonal."""
-        if rotation.shape != (self.dim, self.dim):
-            raise BadConfig(
-                f"the rotation of a flow of dimension {self.dim} has the shape ({self.dim}, {self.dim}), and got "
-                f"{tuple(rotation.shape)}; fit it with fit_rotation(x, z) on points of that dimension"
-            )
-        self.rotation = check_orthogonal(rotation.detach().to(self.rotation, copy=True))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """s(z) (n, d) and log|det ds/dz| (n,), which is 0 = (|s|^2 - |z|^2) / 2 (eq. 3) by construction."""
@@ -105,26 +93,12 @@ class TwistFlow(nn.Module):
         return untwist_chain(self._checked(s), *self._chain())
 
     @torch.no_grad()
-    def escaped(self, z: Tensor) -> int:
-        """Rows of z whose image is not finite: those that are not finite themselves, unless a parameter is not."""
-        return int((~self.transport(z).isfinite().all(dim=1)).sum())
-
-    @torch.no_grad()
     def exact_log_det(self, z: Tensor, chunk: int = 1024) -> Tensor:
         """log|det ds/dz| by forward mode, d tangents of `chunk` rows at a time, layer by layer: (n,), no graph.
 
         0 but for rounding.
         """
         return exact_chain_log_det(self._checked(z), *self._chain(), chunk)
-
-    @torch.no_grad()
-    def log_det_error(self, z: Tensor, chunk: int = 1024) -> Tensor:
-        """log|det ds/dz| by forward mode, minus (|s|^2 - |z|^2) / 2 as computed: nats, shape (n,), no graph.
-
-        It measures both of the properties that `forward` takes for granted, and is 0 but for rounding.
-        """
-        analytic = 0.5 * ((self.transport(z) ** 2).sum(-1) - (z**2).sum(-1))
-        return self.exact_log_det(z, chunk) - analytic
 
     def extra_repr(self) -> str:
         """Shown by print."""
@@ -143,8 +117,3 @@ class TwistFlow(nn.Module):
                 f"{tuple(z.shape)}; give one particle per row"
             )
         return z
-
-
-def _check_state(flow: TwistFlow, _keys: Any) -> None:
-    """After a state dict was loaded: Q is still orthogonal."""
-    check_orthogonal(flow.rotation)

@@ -22,6 +22,7 @@ from gpot.evaluation.dci import Protocol, dci_scores, official_split
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
 from gpot.flows.base import FrozenFlow
+from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.progress import track
 from gpot.stages import families
@@ -66,7 +67,7 @@ class Chain:
     """The maps of a row: the frozen flow f, and s after it, either of which may be absent."""
 
     flow: FrozenFlow | None
-    gp: GaussianPreservingFlow | None
+    gp: GaussianPreserving | None
 
     def codes(self, x: Tensor, what: str) -> Tensor:
         """s(f(x)), or as much of it as there is: (n, d) float32 on the CPU."""
@@ -215,15 +216,16 @@ def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
     ok = s_data.isfinite().all(1)
     analytic = nll(s_data[ok], (log_det + gp_log_det)[ok])
     error = logdet_error(gp, torch.randn(evaluate.n_exact, flow.dim, generator=generator(config, 4)).to(device))
-    energy = cube_energy(gp, evaluate.n_prior, torch.Generator(device).manual_seed(config.seed))
     metrics |= {
         "nll_analytic": analytic.mean, "nll_stderr": analytic.stderr,
         "nll_exact": nll_exact(gp, z[ok], log_det[ok]).mean,
         "logdet_error_mean": error.mean, "logdet_error_max": error.max,
-        "energy": energy.mean, "energy_stderr": energy.stderr,
     }  # fmt: skip
-    if any(p.any() for p in gp.velocity.parameters()):  # more than the rotation alone
-        metrics |= {"n_steps": gp.n_steps, "n_parameters_gp": sum(p.numel() for p in gp.velocity.parameters())}
+    if isinstance(gp, GaussianPreservingFlow):  # it has a path
+        energy = cube_energy(gp, evaluate.n_prior, torch.Generator(device).manual_seed(config.seed))
+        metrics |= {"energy": energy.mean, "energy_stderr": energy.stderr}
+    if any(p.any() for p in gp.parameters()):  # more than the rotation alone
+        metrics |= {"n_steps": gp.n_steps, "n_parameters_gp": sum(p.numel() for p in gp.parameters())}
     if from_prior:
         metrics |= _named_cost("cost_data", data[ok.cpu()], s_data[ok].cpu())
     return metrics

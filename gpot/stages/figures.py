@@ -56,7 +56,7 @@ _WELL_INSIDE = 2.5  # a radius that few Gaussian particles pass: colours saturat
 def particles(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
     """Figure 1: snapshots of Gaussian particles under the GP flow, and the same as an animation."""
     gp = _chain(_row(made, "flow+gp"), store).gp
-    assert gp is not None
+    assert isinstance(gp, GaussianPreservingFlow)
     fine = copy.deepcopy(gp)  # the same velocity on a finer grid: a smoother animation
     fine.refine(_ANIMATED_STEPS)
     z = torch.randn(_PARTICLES, 2, generator=torch.Generator().manual_seed(config.seed))
@@ -114,7 +114,7 @@ def trajectories(config: Config, store: Store, made: Made, optimum: Optimum | No
     columns = {}
     for row, artifact in made:
         chain, metrics = _chain(row, store), artifact.manifest["metrics"]
-        if chain.gp is None or not row.row.moves or chain.flow is None:
+        if not isinstance(chain.gp, GaussianPreservingFlow) or not row.row.moves or chain.flow is None:
             continue
         density, extent = _density(chain, x)
         moved, times = _gaussian_path(chain.gp, chain.flow.transform(x[:_PATHS]))

@@ -12,9 +12,11 @@ from safetensors.torch import load_file, save_file
 from gpot.config.schema import Config, PenaltyKind, Rotation, VelocityName
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import FidelityLost, OutsideCube
+from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.rotation import fit_rotation
 from gpot.gp.spectral import SpectralVelocity
+from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.stages.common import Recipe, device_of, log, obtain, plain, without
 from gpot.stages.flow import pairs_stage
@@ -37,9 +39,11 @@ def velocity(config: Config) -> Velocity:
     return MLPVelocity(dim, hidden=tuple(gp.mlp.hidden), n_blocks=gp.mlp.n_blocks)
 
 
-def network(config: Config) -> GaussianPreservingFlow:
+def network(config: Config) -> GaussianPreserving:
     """The GP flow of the config, with fresh weights and no rotation."""
     gp = config.gp
+    if gp.velocity is VelocityName.twist:
+        return TwistFlow(config.dataset.dim, n_layers=gp.twist.n_layers, width=gp.twist.width)
     return GaussianPreservingFlow(velocity(config), gp.chart, gp.n_steps, gp.method)
 
 
@@ -53,7 +57,9 @@ def gp_recipe(config: Config, pairs: Artifact) -> Recipe:
     family = {gp.velocity.value: plain(getattr(gp, gp.velocity.value))}
     # what made the pairs is in their key; the settings of other families do not matter
     families = [f.value for f in VelocityName]
-    dropped = ("name", *families, "source", "n_train", "n_validation", "epochs", "epochs_penalized")
+    # of a map without time, how an ODE is integrated
+    timeless = ("chart", "method", "n_steps", "max_steps") if gp.velocity is VelocityName.twist else ()
+    dropped = ("name", *families, *timeless, "source", "n_train", "n_validation", "epochs", "epochs_penalized")
     penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
         "gp": without(gp, *dropped) | family | {"epochs": n_epochs(config)},
@@ -73,13 +79,13 @@ def gp_stage(config: Config, store: Store, needed_by: str | None = None) -> Arti
         gp = network(config)
         metrics = _train(gp, pairs, config, store.work(recipe.stage, recipe.key))
         save_file({k: v.contiguous() for k, v in gp.state_dict().items()}, folder / WEIGHTS)
-        return metrics | {"parameters": sum(p.numel() for p in gp.velocity.parameters())}
+        return metrics | {"parameters": sum(p.numel() for p in gp.parameters())}
 
     recipe = gp_recipe(config, pairs)
     return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_gp.py")
 
 
-def _train(gp: GaussianPreservingFlow, pairs: Artifact, config: Config, work: Path) -> dict[str, Any]:
+def _train(gp: GaussianPreserving, pairs: Artifact, config: Config, work: Path) -> dict[str, Any]:
     arrays = pairs.tensors("pairs.safetensors")
     x, z = arrays["x_train"], arrays["z_train"]
     if config.gp.rotation is not Rotation.none:
@@ -112,11 +118,12 @@ def _train(gp: GaussianPreservingFlow, pairs: Artifact, config: Config, work: Pa
     }  # fmt: skip
 
 
-def load_gp(config: Config, artifact: Artifact) -> GaussianPreservingFlow:
+def load_gp(config: Config, artifact: Artifact) -> GaussianPreserving:
     """The trained GP flow of an artefact, in eval mode on the device of the config."""
     gp = network(config)
     gp.load_state_dict(load_file(artifact.file(WEIGHTS)))
-    gp.on_escape = "count"
+    if isinstance(gp, GaussianPreservingFlow):
+        gp.on_escape = "count"
     return gp.to(device_of(config)).eval().requires_grad_(False)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gpot.errors import FidelityLost, GpotError, TrainingDiverged
 from gpot.evaluation.likelihood import logdet_error
+from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class FidelityGuard(KeepBest):
     max_steps: finest grid. file: where the best weights go.
     """
 
-    def __init__(self, gp: GaussianPreservingFlow, z: Tensor, tolerance: float, max_steps: int, file: Path) -> None:
+    def __init__(self, gp: GaussianPreserving, z: Tensor, tolerance: float, max_steps: int, file: Path) -> None:
         super().__init__("val/cost", gp, file)
         self.gp, self.z, self.tolerance, self.max_steps = gp, z, tolerance, max_steps
         self.refinements = 0
@@ -139,14 +140,20 @@ class FidelityGuard(KeepBest):
         module.log("val/logdet_error_mean", error.mean)
         module.log("val/logdet_error_max", error.max)
         module.log("domain/escaped", escaped)
-        module.log("val/n_steps", float(self.gp.n_steps))
+        if isinstance(self.gp, GaussianPreservingFlow):
+            module.log("val/n_steps", float(self.gp.n_steps))
         self.within = escaped == 0 and error.mean <= self.tolerance
         if self.within:
             return
         found = (
-            f"epoch {trainer.current_epoch}: mean log-determinant error {error.mean:.2e} nats with {self.gp.n_steps} "
-            f"steps (tolerance {self.tolerance:.1e}), {escaped:.0f} particles out of domain"
+            f"epoch {trainer.current_epoch}: mean log-determinant error {error.mean:.2e} nats with "
+            f"{self.gp.n_steps or 'no'} steps (tolerance {self.tolerance:.1e}), {escaped:.0f} particles out of domain"
         )
+        if not isinstance(self.gp, GaussianPreservingFlow):
+            raise FidelityLost(
+                f"the map must preserve the Gaussian to rounding; {found}. Lower optimizer.gp.lr, or accept less with "
+                "gp.logdet_tolerance."
+            )
         if self.gp.n_steps >= self.max_steps:
             raise FidelityLost(
                 f"the discretized GP flow must preserve the Gaussian; {found}, and gp.max_steps={self.max_steps} "
@@ -161,9 +168,10 @@ class FidelityGuard(KeepBest):
         return self.within
 
     def nothing_kept(self) -> GpotError:
+        finer = f"Set gp.n_steps={self.gp.n_steps}, train" if self.gp.n_steps else "Train"
         return FidelityLost(
             f"the result is a validation that preserves the Gaussian to {self.tolerance:.1e} nats, and none did; the "
-            f"grid was refined {self.refinements} times. Set gp.n_steps={self.gp.n_steps}, train for more epochs "
+            f"grid was refined {self.refinements} times. {finer} for more epochs "
             "(gp.epochs), or accept less with gp.logdet_tolerance."
         )
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from gpot.config.schema import OptimizerConfig, PenaltyConfig, PenaltyKind
+from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.euler import euler_penalty, kinetic_energy
+from gpot.maths.integrate import Trajectory
 from gpot.maths.transport import transport_cost
 from gpot.training.schedule import adam, penalty_weight
 
@@ -27,7 +29,7 @@ class GPModule(L.LightningModule):
     """
 
     def __init__(
-        self, gp: GaussianPreservingFlow, penalty: PenaltyConfig, optimizer: OptimizerConfig, epochs: int, steps: int
+        self, gp: GaussianPreserving, penalty: PenaltyConfig, optimizer: OptimizerConfig, epochs: int, steps: int
     ) -> None:
         super().__init__()
         self.gp, self.penalty, self.optimizer_config = gp, penalty, optimizer
@@ -43,22 +45,23 @@ class GPModule(L.LightningModule):
         if self.penalty.acting is PenaltyKind.none:
             loss = cost = transport_cost(x, self.gp.transport(z)).mean()
         else:
+            assert isinstance(self.gp, GaussianPreservingFlow)  # a penalty is of a path: checks.penalty_has_a_path
             s, trajectory = self.gp.forward_with_path(z)
             cost = transport_cost(x, s).mean()
-            penalty = self._penalty(trajectory)
+            penalty = self._penalty(self.gp, trajectory)
             loss = cost + self.weight * penalty
             self.log("train/penalty", penalty, on_step=False, on_epoch=True, batch_size=len(x))
         self.log("train/cost", cost, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(x))
         self.log("penalty/weight", self.weight, on_step=False, on_epoch=True, batch_size=len(x))
         return loss
 
-    def _penalty(self, trajectory: Any) -> Tensor:
+    def _penalty(self, gp: GaussianPreservingFlow, trajectory: Trajectory) -> Tensor:
         if self.penalty.kind is PenaltyKind.kinetic:
-            return kinetic_energy(trajectory.velocities[:-1], 1.0 / self.gp.n_steps)
+            return kinetic_energy(trajectory.velocities[:-1], 1.0 / gp.n_steps)
         return euler_penalty(
-            self.gp.penalty_field(),
+            gp.penalty_field(),
             trajectory.times[:-1],
-            self.gp.penalty_points(trajectory)[:-1, : self.penalty.particles],
+            gp.penalty_points(trajectory)[:-1, : self.penalty.particles],
             probes=self.penalty.probes,
             exact=self.penalty.exact,
             reduction=self.penalty.time.value,
@@ -71,4 +74,4 @@ class GPModule(L.LightningModule):
         self.log("val/cost", cost, prog_bar=True, batch_size=len(x))
 
     def configure_optimizers(self) -> Any:
-        return adam(list(self.gp.velocity.parameters()), self.optimizer_config, self.steps)
+        return adam(list(self.gp.parameters()), self.optimizer_config, self.steps)

@@ -73,6 +73,8 @@ def test_every_option_of_every_group_composes(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     chosen = {group: options(group)[number % len(options(group))] for group in GROUPS}
+    if chosen["gp"] == "twist":  # for d of at least 3, and without a path to penalize
+        chosen |= {"dataset": "dsprites", "penalty": "none"}
     if chosen["dataset"] != "dsprites":
         del chosen["vae"]  # of images
     overrides = [f"{group}={option}" for group, option in chosen.items()]
@@ -227,6 +229,7 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
         ["report.variants.gp_euler.penalty", "probes >= 1"],
     ),
     ("families_fit", "gp.velocity", VelocityName.spectral, ["got 10", "gp=mlp"]),
+    ("penalty_has_a_path", "gp.velocity", VelocityName.twist, ["penalty=euler_latent", "penalty=none"]),
     ("device_present", "device.accelerator", "gpu", ["device=gpu", "device=cpu"]),
 ]
 
@@ -261,6 +264,8 @@ def test_a_rule_fails_on_a_config_that_breaks_it_alone(
 def test_rules_of_two_dimensions_and_of_flows_without_an_inverse() -> None:
     with pytest.raises(BadConfig, match=r"gp\.chart=cube or gaussian.*2 and direct"):
         compose("train_gp", ["dataset=two_moons", "gp=toy_spectral", "gp.chart=direct"])
+    with pytest.raises(BadConfig, match=r"at least 3, got 2.*gp=toy_ridge"):
+        compose("train_gp", ["dataset=two_moons", "gp=twist", "penalty=none"])
     with pytest.raises(BadConfig, match=r"flow\.inverse=bisection, or gp\.source=data"):
         compose("train_gp", ["dataset=two_moons", "flow.inverse=none", "gp.source=prior"])
     with pytest.raises(BadConfig, match=r"report\.variants\.ridge\.gp\.n_steps"):

@@ -26,8 +26,8 @@ TINY = [
     "flow.epochs=1",
     "flow.tolerance=1e-3",
     "flow.batch_size=128",
-    "gp.n_train=512",
-    "gp.n_validation=64",
+    "budget.scales.dsprites.gp.n_train=512",
+    "budget.scales.dsprites.gp.n_validation=64",
     "gp.ridge.width=8",
     "evaluate.n_prior=100",
     "evaluate.n_data=64",
@@ -76,11 +76,16 @@ def test_json_holds_every_row_with_every_key(made: tuple[Path, list[Path]]) -> N
     assert payload["item"] == "table1" and payload["budget"] == "smoke" and payload["seconds"] > 0
     for protocol in ("with_shape", "continuous"):
         rows = [row for row in payload["rows"] if row["protocol"] == protocol]
-        assert [row["row"] for row in rows] == ["latent", "flow", "flow+rotation", "flow+gp", "flow+gp+euler"]
+        assert [row["row"] for row in rows] == [
+            "latent", "flow", "flow+rotation", "flow+gp", "flow+gp+euler", "flow+gp:twist"
+        ]  # fmt: skip
         for row in rows:
             assert KEYS | set(METRICS) | set(SCORES) <= set(row)
             assert all(row[score] is not None for score in SCORES)
-    latent, flow, rotation, gp, _ = payload["rows"][:5]
+    latent, flow, rotation, gp, _, twist = payload["rows"][:6]
+    # couplings have no time, and keep the Gaussian to rounding
+    assert twist["energy"] is None and twist["n_steps"] is None and twist["logdet_error_mean"] < 1e-4
+    assert twist["n_parameters_gp"] == 18_156 and twist["roundtrip"] < 1e-2
     assert latent["cost"] is None and flow["energy"] is None and flow["logdet_error_mean"] is None
     # the rotation is the best of the training pairs; on others it is so up to the noise of a cost
     assert rotation["energy"] == 0 and rotation["cost"] < flow["cost"] + flow["cost_stderr"]
@@ -98,7 +103,7 @@ def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
         return {path: path.stat().st_mtime_ns for path in (folder / "outputs" / "artifacts").glob("*/*/manifest.json")}
 
     before = made_when()
-    assert len(before) == 11  # vae, latents, flow, pairs, two gp, five rows
+    assert len(before) == 13  # vae, latents, flow, pairs, three gp, six rows
     report_stage(config, open_store(config))
     assert made_when() == before
     assert not list((folder / "outputs").glob("work/*/*"))

@@ -187,7 +187,7 @@ def optimum_panel(
     if anchor is not None:
         ax.axhline(anchor[1], color=PALE, linewidth=4.0, alpha=0.5, label=f"{anchor[0]}: {anchor[1]:.3f}", zorder=0)
     for k, (name, cost) in enumerate(sorted(costs.items(), key=lambda entry: -entry[1])):
-        ax.axhline(cost, color=CYCLE[k % len(CYCLE)], linestyle=LINES[k % len(LINES)],
+        ax.axhline(cost, color=CYCLE[k % len(CYCLE)], linestyle=LINES[(k + k // len(CYCLE)) % len(LINES)],
                    label=f"{name}: {metric('cost').text(cost)}")  # fmt: skip
     ax.set_xscale("log")
     ax.set_xticks(sizes, [f"{size:.0f}" for size in sizes])

@@ -6,19 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from gpot.config.schema import (
-    BNAFConfig,
-    Config,
-    CPFlowConfig,
-    FFJORDConfig,
-    GpConfig,
-    ImagesConfig,
-    Inverse,
-    PenaltyConfig,
-    PenaltyKind,
-    Source,
-    VelocityName,
-)
+from gpot.config.choices import Inverse, PenaltyKind, Source, VelocityName
+from gpot.config.schema import BNAFConfig, Config, CPFlowConfig, FFJORDConfig, GpConfig, ImagesConfig, PenaltyConfig
 from gpot.errors import BadConfig
 from gpot.maths.charts import Chart
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from gpot.config.schema import Config, Upstream
+from gpot.config.choices import Upstream
+from gpot.config.schema import Config
 from gpot.store import Artifact, Store, content_key
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpot.config.schema import Config, ImagesConfig, PenaltyKind, Source, VelocityName
+from gpot.config.choices import PenaltyKind, Source, VelocityName
+from gpot.config.schema import Config, ImagesConfig
 from gpot.data import dsprites
 from gpot.errors import BadConfig, InverseNotAvailable
 from gpot.evaluation.certificate import certificate

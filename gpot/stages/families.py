@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from gpot.config.schema import BNAFConfig, CPFlowConfig, FFJORDConfig, FlowConfig, Solver
+from gpot.config.choices import Solver
+from gpot.config.schema import BNAFConfig, CPFlowConfig, FFJORDConfig, FlowConfig
 from gpot.flows.bnaf import BNAFFlow
 from gpot.flows.cpflow import CPFlowFlow
 from gpot.flows.ffjord import FFJORDFlow

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gpot.config.schema import Config, Source
+from gpot.config.choices import Source
+from gpot.config.schema import Config
 from gpot.data.datamodule import ArrayDataModule
 from gpot.flows.base import FrozenFlow
 from gpot.flows.bnaf import BNAFFlow

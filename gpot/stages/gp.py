@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from gpot.config.schema import Config, PenaltyKind, Rotation, VelocityName
+from gpot.config.choices import PenaltyKind, Rotation, VelocityName
+from gpot.config.schema import Config
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import FidelityLost, OutsideCube
 from gpot.gp.base import GaussianPreserving

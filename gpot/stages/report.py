@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from gpot.config.schema import Config, ImagesConfig, Item
+from gpot.config.choices import Item
+from gpot.config.schema import Config, ImagesConfig
 from gpot.errors import BadConfig
 from gpot.evaluation.dci import Protocol
 from gpot.report.names import row_name

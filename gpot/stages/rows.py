@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpot.config import sibling
-from gpot.config.schema import Config, ImagesConfig, Item
+from gpot.config.choices import Item
+from gpot.config.schema import Config, ImagesConfig
 from gpot.evaluation.dci import Protocol
 from gpot.report.paper import paper_numbers
 from gpot.stages.common import log

@@ -18,7 +18,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
-from gpot.config.schema import Config, LoggerKind, OptimizerConfig, Precision
+from gpot.config.choices import LoggerKind, Precision
+from gpot.config.schema import Config, OptimizerConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.training.callbacks import EpochSeed, LastCheckpoint, StopWhenNotFinite
 

@@ -8,7 +8,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from gpot.config.schema import OptimizerConfig, PenaltyConfig, PenaltyKind
+from gpot.config.choices import PenaltyKind
+from gpot.config.schema import OptimizerConfig, PenaltyConfig
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.euler import euler_penalty, kinetic_energy

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gpot.config.schema import OptimizerConfig, Schedule
+from gpot.config.choices import Schedule
+from gpot.config.schema import OptimizerConfig
 
 WARM_UP = 0.15  # share of a cycle in which the learning rate rises
 

@@ -17,8 +17,9 @@ import torch
 
 from gpot.config import CONFIGS, Config, compose, sibling
 from gpot.config.checks import RULES, check
+from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, VelocityName
 from gpot.config.entry import explain
-from gpot.config.schema import GROUPS, Divergence, PenaltyKind, Schedule, Solver, VelocityName
+from gpot.config.schema import GROUPS
 from gpot.errors import BadConfig
 from tests.conftest import ROOT
 
@@ -68,9 +69,7 @@ COUNT = max(len(options(group)) for group in GROUPS)
 
 
 @pytest.mark.parametrize("number", range(COUNT))
-def test_every_option_of_every_group_composes(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_option_of_every_group_composes(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     chosen = {group: options(group)[number % len(options(group))] for group in GROUPS}
     if chosen["gp"] == "twist":  # for d of at least 3, and without a path to penalize
@@ -225,7 +224,9 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("penalty_consistent", "penalty.probes", 0, ["probes >= 1"]),
     ("penalty_consistent", "penalty.particles", 0, ["particles >= 1"]),
     (
-        "penalty_consistent", "report.variants.gp_euler.penalty.probes", 0,
+        "penalty_consistent",
+        "report.variants.gp_euler.penalty.probes",
+        0,
         ["report.variants.gp_euler.penalty", "probes >= 1"],
     ),
     ("families_fit", "gp.velocity", VelocityName.spectral, ["got 10", "gp=mlp"]),

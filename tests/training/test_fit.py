@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gpot.config import Config, compose
-from gpot.config.schema import OptimizerConfig, PenaltyConfig, PenaltyKind, Schedule
+from gpot.config.choices import PenaltyKind, Schedule
+from gpot.config.schema import OptimizerConfig, PenaltyConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import TrainingDiverged
 from gpot.evaluation.energy import cube_energy

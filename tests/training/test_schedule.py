@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 import torch
 
-from gpot.config.schema import OptimizerConfig, Schedule
+from gpot.config.choices import Schedule
+from gpot.config.schema import OptimizerConfig
 from gpot.training.schedule import WARM_UP, adam, one_cycle, penalty_weight
 
 

@@ -68,10 +68,18 @@ def density_panel(
 
 
 def mesh_panel(ax: Axes, lines: ArrayLike, limit: float = LIMIT) -> LineCollection:
-    """The lines of a mesh after a map. lines (m, p, 2): m polylines of p points; limit: half-width of the panel."""
-    mesh = LineCollection(list(expect("mesh lines", lines, ("m", "p", 2))), colors=MESH, linewidths=0.6)
+    """The lines of a mesh after a map. lines (m, p, 2): m polylines of p points; limit: half-width of the panel.
+
+    Far from all data a map may have no finite value: a line has a gap there, and such points are counted in the corner.
+    """
+    found = np.asarray(lines)
+    lost = ~np.isfinite(found).all(axis=-1, keepdims=True) if found.dtype.kind == "f" else np.zeros(1, dtype=bool)
+    drawn = expect("mesh lines", np.where(lost, 0.0, found), ("m", "p", 2))
+    mesh = LineCollection(list(np.where(lost, np.nan, drawn)), colors=MESH, linewidths=0.6)
     ax.add_collection(mesh, autolim=False)
     frame_map(ax, (-limit, limit, -limit, limit))
+    if lost.any():
+        ax.text(0.02, 0.02, f"{lost.sum()} not finite", transform=ax.transAxes, fontsize=7.5, color=INK)
     return mesh
 
 

@@ -225,6 +225,16 @@ def test_density_stands_where_its_grid_does():
     assert ax.get_xlim() == (-1.0, 3.0) and ax.get_ylim() == (2.0, 6.0) and ax.get_aspect() == 1.0
 
 
+def test_a_mesh_has_gaps_where_a_map_has_no_value_and_says_how_many():
+    lines = LINES.copy()
+    lines[0, 1:3] = np.nan
+    ax = Figure().subplots()
+    mesh = plots2d.mesh_panel(ax, lines)
+    assert [text.get_text() for text in ax.texts] == ["2 not finite"]
+    segments = mesh.get_segments()
+    assert len(segments) == len(lines) and all(np.isfinite(segment).all() for segment in segments[1:])
+
+
 def test_points_outside_are_counted():
     ax = Figure().subplots()
     plots2d.scatter_panel(ax, np.array([[0.0, 0.0], [4.1, 0.0], [-9.0, 9.0]]), np.full((3, 3), 0.5))

@@ -233,14 +233,19 @@ def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
 
 
 def _round_trip(chain: Chain, x: Tensor, s: Tensor) -> dict[str, Any]:
-    """|x - f^-1(s^-1(s(f(x))))|, mean and largest; nothing where f has no inverse."""
+    """|x - f^-1(s^-1(s(f(x))))|, mean and largest, and how many have no way back (f need not be onto); nothing where f
+    has no inverse."""
     assert chain.flow is not None
     try:
         back = chain.inverse(s.to(next(chain.flow.parameters()).device)).cpu()
     except InverseNotAvailable:
         return {}
-    distance = (back - x).norm(dim=1)
-    return {"roundtrip": distance.mean().item(), "roundtrip_max": distance.max().item()}
+    kept = back.isfinite().all(1)
+    distance = (back - x)[kept].norm(dim=1)
+    lost = int((~kept).sum())
+    if lost == len(kept):
+        return {"roundtrip_lost": lost}
+    return {"roundtrip": distance.mean().item(), "roundtrip_max": distance.max().item(), "roundtrip_lost": lost}
 
 
 def _named_cost(name: str, x: Tensor, z: Tensor) -> dict[str, float]:

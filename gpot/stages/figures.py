@@ -7,11 +7,13 @@ paths that it wrote.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -55,7 +57,7 @@ _WELL_INSIDE = 2.5  # a radius that few Gaussian particles pass: colours saturat
 
 def particles(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
     """Figure 1: snapshots of Gaussian particles under the GP flow, and the same as an animation."""
-    gp = _chain(_row(made, "flow+gp"), store).gp
+    gp = _chain(_found(made, "flow+gp")[0], store).gp
     assert isinstance(gp, GaussianPreservingFlow)
     fine = copy.deepcopy(gp)  # the same velocity on a finer grid: a smoother animation
     fine.refine(_ANIMATED_STEPS)
@@ -99,11 +101,7 @@ def meshes(config: Config, store: Store, made: Made, optimum: Optimum | None, fo
             chain.codes(lines.reshape(-1, 2), f"figure: {row.key}").reshape(lines.shape).numpy(), density, extent,
             chain.codes(x, f"figure: {row.key}").numpy(), colour, paper.get("cost"), paper.get("nll_analytic"),
         )  # fmt: skip
-    printed = ("cpflow", "flow", "flow+gp")
-    paths = save_figure(figure3([columns[key] for key in printed if key in columns]), folder / "fig3")
-    others = [column for key, column in columns.items() if key not in printed]
-    if others:
-        paths += save_figure(figure3(others), folder / "fig3_charts")
+    paths = _printed_and_others(figure3, columns, ("cpflow", "flow", "flow+gp"), folder / "fig3")
     return paths + _optimum(optimum, made, folder / "fig3_optimum")
 
 
@@ -113,9 +111,10 @@ def trajectories(config: Config, store: Store, made: Made, optimum: Optimum | No
     x = _some_data(config, store)
     columns = {}
     for row, artifact in made:
-        chain, metrics = _chain(row, store), artifact.manifest["metrics"]
-        if not isinstance(chain.gp, GaussianPreservingFlow) or not row.row.moves or chain.flow is None:
+        if not row.row.moves:
             continue
+        chain, metrics = _chain(row, store), artifact.manifest["metrics"]
+        assert isinstance(chain.gp, GaussianPreservingFlow) and chain.flow is not None  # twist needs three dimensions
         density, extent = _density(chain, x)
         moved, times = _gaussian_path(chain.gp, chain.flow.transform(x[:_PATHS]))
         grid, velocity = _initial_velocity(chain.gp)
@@ -124,20 +123,21 @@ def trajectories(config: Config, store: Store, made: Made, optimum: Optimum | No
             _name(row), metrics["cost"], metrics["energy"], density, extent, moved, grid, velocity,
             paper.get("cost"), paper.get("energy"), metrics["energy_stderr"], times, _kinetic(chain.gp, config.seed),
         )  # fmt: skip
-    printed = ("flow+gp", "flow+gp+euler", "flow+gp+spectral")
-    paths = save_figure(figure4([columns[key] for key in printed if key in columns]), folder / "fig4")
-    others = [column for key, column in columns.items() if key not in printed]
-    if others:
-        paths += save_figure(figure4(others), folder / "fig4_charts")
+    paths = _printed_and_others(figure4, columns, ("flow+gp", "flow+gp+euler", "flow+gp+spectral"), folder / "fig4")
     return paths + _optimum(optimum, made, folder / "fig4_optimum")
+
+
+def _printed_and_others(
+    draw: Callable[[Sequence[Any]], Figure], columns: Mapping[str, Any], printed: Sequence[str], stem: Path
+) -> list[Path]:
+    """The figure of the rows that the paper prints, and one of all others, if there are any (`<stem>_charts`)."""
+    paths = save_figure(draw([columns[key] for key in printed if key in columns]), stem)
+    others = [column for key, column in columns.items() if key not in printed]
+    return paths + (save_figure(draw(others), stem.with_name(f"{stem.name}_charts")) if others else [])
 
 
 def _found(made: Made, key: str) -> tuple[ReportRow, Artifact]:
     return next((row, artifact) for row, artifact in made if row.key == key)
-
-
-def _row(made: Made, key: str) -> ReportRow:
-    return _found(made, key)[0]
 
 
 def _name(row: ReportRow) -> str:

@@ -7,7 +7,16 @@ from collections.abc import Callable
 import torch
 
 from gpot.config.choices import Inverse, PenaltyKind, Source, VelocityName
-from gpot.config.schema import BNAFConfig, Config, CPFlowConfig, FFJORDConfig, GpConfig, ImagesConfig, PenaltyConfig
+from gpot.config.schema import (
+    BNAFConfig,
+    Config,
+    CPFlowConfig,
+    DSpritesConfig,
+    FFJORDConfig,
+    GpConfig,
+    ImagesConfig,
+    PenaltyConfig,
+)
 from gpot.errors import BadConfig
 from gpot.maths.charts import Chart
 
@@ -180,7 +189,7 @@ def grid_refinable(config: Config) -> None:
 
 
 def split_fits(config: Config) -> None:
-    if not isinstance(config.dataset, ImagesConfig):
+    if not isinstance(config.dataset, DSpritesConfig):
         return
     have, train, test = config.dataset.n_images, config.evaluate.n_dci_train, config.evaluate.n_dci_test
     if train is None or test is None:

@@ -19,6 +19,13 @@ class Precision(str, Enum):
     bfloat16 = "bfloat16"
 
 
+class CodePrecision(str, Enum):
+    """How the codes of images are stored: what a flow sees is what is stored, so the two are different points."""
+
+    float32 = "float32"
+    float16 = "float16"
+
+
 class Solver(str, Enum):
     """How FFJORD integrates: adaptive Dormand-Prince with the adjoint method, or Runge-Kutta 4 on a fixed grid."""
 

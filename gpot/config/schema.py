@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from gpot.config.choices import (
     Activation,
     ActNormPlace,
+    CodePrecision,
     Divergence,
     Inverse,
     Item,
@@ -30,6 +31,7 @@ from gpot.config.choices import (
     VelocityName,
 )
 from gpot.config.resolvers import register_resolvers
+from gpot.data.mnist import Split
 from gpot.evaluation.dci import Regressor
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method
@@ -54,7 +56,17 @@ class ImagesConfig(DatasetConfig):
     image_size: int
     channels: int
     n_images: Optional[int]  # a random subset of the images; null: all of them
-    path: Optional[str] = None  # the official file; null: gpot draws the images
+    codes: CodePrecision  # of the stored codes
+
+
+@dataclass
+class DSpritesConfig(ImagesConfig):
+    path: Optional[str]  # the official file; null: gpot draws the images
+
+
+@dataclass
+class MnistConfig(ImagesConfig):
+    split: Split
 
 
 @dataclass
@@ -233,6 +245,7 @@ class PathsConfig:
     artifacts: str
     report: str
     logs: str
+    data: str  # where downloaded files are, or go
 
 
 @dataclass
@@ -375,7 +388,7 @@ GROUPS: dict[str, type] = {
 
 # Groups whose options are of several kinds: each kind extends the group's class
 KINDS: dict[str, dict[str, type]] = {
-    "dataset": {"images": ImagesConfig, "toy": ToyConfig, "points": PointsConfig},
+    "dataset": {"dsprites": DSpritesConfig, "mnist": MnistConfig, "toy": ToyConfig, "points": PointsConfig},
     "flow": {"ffjord": FFJORDConfig, "bnaf": BNAFConfig, "cpflow": CPFlowConfig},
 }
 

@@ -1,16 +1,21 @@
-"""The images of a dataset config: which ones, and their pixels, eight to a byte."""
+"""The images of a dataset config: which ones, and their pixels, as they are kept and as a VAE takes them.
+
+A new dataset of images is one config class (`gpot/config/schema.py`), one class here, and an entry in `image_source`.
+"""
 
 from __future__ import annotations
 
+from functools import singledispatch
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpot.config.schema import ImagesConfig
-from gpot.data import dsprites
+from gpot.config.schema import DSpritesConfig, ImagesConfig, MnistConfig
+from gpot.data import dsprites, mnist
 from gpot.errors import BadConfig
 from gpot.progress import track
 from gpot.store import file_sha256
@@ -19,40 +24,107 @@ RENDERER = "rendered:1"  # raised when a change of the renderer changes a pixel
 _SUBSET_SEED = 42  # the subset is part of the dataset, not of a run
 
 
-def data_hash(dataset: ImagesConfig) -> str:
-    """What the pixels depend on: the sha256 of the user's file, or the version of the renderer."""
-    return RENDERER if dataset.path is None else f"sha256:{file_sha256(_existing(dataset.path))}"
+class ImageSource(Protocol):
+    """Where images come from. Nothing is read or drawn before `pixels` or `labels` is called."""
+
+    def __len__(self) -> int: ...
+
+    def data_hash(self) -> str:
+        """What the pixels depend on, in a few words: for keys."""
+
+    def pixels(self, index: NDArray[np.int64]) -> Tensor:
+        """The images of those rows as they are kept in memory, (n, ...) uint8."""
+
+    def unpack(self, kept: Tensor) -> tuple[Tensor]:
+        """A batch of `pixels` -> (n, C, S, S) float32 in [0, 1], as the VAE takes them."""
+
+    def labels(self, index: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """A class per image, (n,), that goes with the codes; None where the row number says it, or nothing does."""
 
 
-def image_index(dataset: ImagesConfig) -> NDArray[np.int64]:
-    """Rows of the archive that the dataset consists of, ascending: all, or a random subset of `n_images`."""
+@singledispatch
+def image_source(dataset: ImagesConfig, folder: Path) -> ImageSource:
+    """The source of a dataset config. folder: `paths.data`, where downloaded files are."""
+    raise NotImplementedError(type(dataset))
+
+
+def image_index(dataset: ImagesConfig, source: ImageSource) -> NDArray[np.int64]:
+    """Rows of the source that the dataset consists of, ascending: all, or a random subset of `n_images`."""
     if dataset.n_images is None:
-        return np.arange(dsprites.N_IMAGES)
-    if not 0 < dataset.n_images <= dsprites.N_IMAGES:
+        return np.arange(len(source))
+    if not 0 < dataset.n_images <= len(source):
         raise BadConfig(
-            f"dataset.n_images must lie in 1..{dsprites.N_IMAGES}, got {dataset.n_images}. "
-            "Set it to null for all images."
+            f"dataset.n_images must lie in 1..{len(source)}, got {dataset.n_images}. Set it to null for all images."
         )
-    chosen = np.random.default_rng(_SUBSET_SEED).choice(dsprites.N_IMAGES, dataset.n_images, replace=False)
+    chosen = np.random.default_rng(_SUBSET_SEED).choice(len(source), dataset.n_images, replace=False)
     return np.sort(chosen)
 
 
-def packed_images(dataset: ImagesConfig, index: NDArray[np.int64]) -> Tensor:
-    """Pixels of those rows: (n, 512) uint8, drawn here or read from the official archive."""
-    if dataset.path is not None:
-        return torch.from_numpy(dsprites.load_official(_existing(dataset.path))[index])
-    return torch.from_numpy(dsprites.render_packed(index, lambda blocks, n: track(blocks, n, "drawing dSprites")))
+class DSpritesImages:
+    """dSprites, drawn here or read from the official archive at `path`; kept eight pixels to a byte, (n, 512)."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+
+    def __len__(self) -> int:
+        return dsprites.N_IMAGES
+
+    def data_hash(self) -> str:
+        """The sha256 of the user's file, or the version of the renderer."""
+        return RENDERER if self.path is None else f"sha256:{file_sha256(self._existing(self.path))}"
+
+    def pixels(self, index: NDArray[np.int64]) -> Tensor:
+        if self.path is not None:
+            return torch.from_numpy(dsprites.load_official(self._existing(self.path))[index])
+        return torch.from_numpy(dsprites.render_packed(index, lambda blocks, n: track(blocks, n, "drawing dSprites")))
+
+    def unpack(self, kept: Tensor) -> tuple[Tensor]:
+        shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=kept.device)
+        bits = (kept[:, :, None] >> shifts) & 1
+        return (bits.reshape(-1, 1, dsprites.SIZE, dsprites.SIZE).float(),)
+
+    def labels(self, index: NDArray[np.int64]) -> None:
+        """The row number of the archive says all factors."""
+
+    @staticmethod
+    def _existing(path: str) -> Path:
+        found = Path(path)
+        if not found.is_file():
+            dsprites.load_official(found)  # raises DataMissing with what to do
+        return found
 
 
-def unpack_batch(packed: Tensor) -> tuple[Tensor]:
-    """(n, 512) uint8 -> (n, 1, 64, 64) float32 of 0 and 1, as the VAE takes them."""
-    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
-    bits = (packed[:, :, None] >> shifts) & 1
-    return (bits.reshape(-1, 1, dsprites.SIZE, dsprites.SIZE).float(),)
+class MnistImages:
+    """MNIST, resized to `size`: bilinear, values in 0..255, (n, 1, size, size)."""
+
+    RESIZED = "bilinear:1"
+
+    def __init__(self, folder: Path, split: mnist.Split, size: int) -> None:
+        self.folder, self.split, self.size = folder, split, size
+
+    def __len__(self) -> int:
+        return mnist.N_IMAGES[self.split]
+
+    def data_hash(self) -> str:
+        """The published hash, which every file is checked against: no file is needed to know it."""
+        return f"{mnist.IMAGES[self.split].digest},{self.RESIZED}"
+
+    def pixels(self, index: NDArray[np.int64]) -> Tensor:
+        images = mnist.resize(mnist.load_images(self.folder, self.split)[index], self.size)
+        return torch.from_numpy(images)[:, None]
+
+    def unpack(self, kept: Tensor) -> tuple[Tensor]:
+        return (kept.float() / 255,)
+
+    def labels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return mnist.load_labels(self.folder, self.split)[index]
 
 
-def _existing(path: str) -> Path:
-    found = Path(path)
-    if not found.is_file():
-        dsprites.load_official(found)  # raises DataMissing with what to do
-    return found
+@image_source.register
+def _(dataset: DSpritesConfig, folder: Path) -> ImageSource:
+    return DSpritesImages(dataset.path)
+
+
+@image_source.register
+def _(dataset: MnistConfig, folder: Path) -> ImageSource:
+    return MnistImages(folder, dataset.split, dataset.image_size)

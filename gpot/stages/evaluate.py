@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gpot.config.choices import PenaltyKind, Source, VelocityName
-from gpot.config.schema import Config, ImagesConfig
+from gpot.config.schema import Config, DSpritesConfig
 from gpot.data import dsprites
 from gpot.errors import BadConfig, InverseNotAvailable
 from gpot.evaluation.certificate import certificate
@@ -118,7 +118,7 @@ def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None
     def build(folder: Path) -> Mapping[str, Any]:
         chain = chain_of(config, made)
         metrics: dict[str, Any] = {}
-        if isinstance(config.dataset, ImagesConfig):
+        if isinstance(config.dataset, DSpritesConfig):
             metrics |= _disentanglement(config, points, chain)
         if chain.flow is not None:
             metrics |= _transport(config, points_of(points), chain)

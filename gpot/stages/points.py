@@ -56,4 +56,4 @@ def points_stage(config: Config, store: Store, needed_by: str | None = None) -> 
 
 def points_of(artifact: Artifact) -> Tensor:
     """The points (n, d) float32 of an artefact of `points_stage`."""
-    return torch.from_numpy(artifact.array("mean.npy" if artifact.stage == "latents" else "points.npy"))
+    return torch.from_numpy(artifact.array("mean.npy" if artifact.stage == "latents" else "points.npy")).float()

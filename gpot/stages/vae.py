@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from gpot.config.choices import CodePrecision
 from gpot.config.schema import Config, ImagesConfig, VaeConfig
 from gpot.data.datamodule import ArrayDataModule
-from gpot.data.images import data_hash, image_index, packed_images, unpack_batch
+from gpot.data.images import ImageSource, image_index, image_source
 from gpot.errors import BadConfig
 from gpot.flows.weights import check_file, load_released
 from gpot.progress import track
@@ -39,6 +40,11 @@ def groups(config: Config) -> tuple[ImagesConfig, VaeConfig]:
     return config.dataset, config.vae
 
 
+def source_of(config: Config) -> ImageSource:
+    """Where the images of the config come from."""
+    return image_source(groups(config)[0], Path(config.paths.data))
+
+
 def network(config: Config) -> BetaTCVAE:
     """The network of the config, with fresh weights."""
     dataset, vae = groups(config)
@@ -57,7 +63,7 @@ def vae_recipe(config: Config) -> Recipe:
         "optimizer": plain(config.optimizer.vae),
         "seed": config.seed,
     }
-    return Recipe("vae", 1, settings, {}, data_hash(dataset))
+    return Recipe("vae", 1, settings, {}, source_of(config).data_hash())
 
 
 def weights_hash(path: str) -> str:
@@ -86,14 +92,15 @@ def vae_stage(config: Config, store: Store, needed_by: str | None = None) -> Art
 
 def _train(vae: BetaTCVAE, config: Config, work: Path) -> dict[str, Any]:
     dataset, settings = groups(config)
-    packed = packed_images(dataset, image_index(dataset))
-    batch = min(settings.batch_size, len(packed))
-    steps = settings.epochs * (len(packed) // batch)
-    epochs, n_batches = intervals(steps, len(packed) // batch, at_most=1200)
-    module = VAEModule(vae, settings, config.optimizer.vae, len(packed), steps)
-    some = torch.randperm(len(packed), generator=torch.Generator().manual_seed(config.seed))[:_VALIDATION_IMAGES]
+    source = source_of(config)
+    pixels = source.pixels(image_index(dataset, source))
+    batch = min(settings.batch_size, len(pixels))
+    steps = settings.epochs * (len(pixels) // batch)
+    epochs, n_batches = intervals(steps, len(pixels) // batch, at_most=1200)
+    module = VAEModule(vae, settings, config.optimizer.vae, len(pixels), steps)
+    some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.seed))[:_VALIDATION_IMAGES]
     data = ArrayDataModule(
-        (packed,), (packed[some],), batch_size=batch, n_batches=n_batches, seed=config.seed, transform=unpack_batch
+        (pixels,), (pixels[some],), batch_size=batch, n_batches=n_batches, seed=config.seed, transform=source.unpack
     )
     trainer = fit(
         module, data, config, epochs=epochs, work=work, name="vae", optimizer=config.optimizer.vae,
@@ -111,32 +118,38 @@ def load_vae(config: Config, artifact: Artifact) -> BetaTCVAE:
 
 def latents_recipe(config: Config, vae: Artifact) -> Recipe:
     dataset = groups(config)[0]
-    which = {"name": dataset.name, "n_images": dataset.n_images}
-    return Recipe("latents", 1, {"dataset": which}, {"vae": vae.key}, data_hash(dataset))
+    which: dict[str, Any] = {"name": dataset.name, "n_images": dataset.n_images}
+    if dataset.codes is not CodePrecision.float32:
+        which |= {"codes": dataset.codes.value}
+    return Recipe("latents", 1, {"dataset": which}, {"vae": vae.key}, source_of(config).data_hash())
 
 
 def latents_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
-    """Posterior of every image: `mean.npy`, `log_variance.npy` (n, latent_dim) float32, `index.npy` (n,) rows of the
-    archive."""
+    """Posterior of every image: `mean.npy`, `log_variance.npy` (n, latent_dim) in the precision of `dataset.codes`,
+    `index.npy` (n,) rows of the source, and `labels.npy` (n,) where it has labels."""
     vae = vae_stage(config, store, needed_by="latents" if needed_by is None else needed_by)
     dataset, settings = groups(config)
 
     def build(folder: Path) -> Mapping[str, Any]:
-        index = image_index(dataset)
-        packed = packed_images(dataset, index)
+        source = source_of(config)
+        index = image_index(dataset, source)
+        pixels = source.pixels(index)
         device = device_of(config)
         frozen = load_vae(config, vae).to(device)
         frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # filled in place: thousands of small results kept between large temporaries fragment the heap to gigabytes
-        mean, log_variance = torch.empty(2, len(packed), settings.latent_dim).unbind()
-        blocks = torch.arange(len(packed)).split(_ENCODE_BATCH if device.type == "cpu" else _ENCODE_BATCH_GPU)
+        mean, log_variance = torch.empty(2, len(pixels), settings.latent_dim).unbind()
+        blocks = torch.arange(len(pixels)).split(_ENCODE_BATCH if device.type == "cpu" else _ENCODE_BATCH_GPU)
         with torch.inference_mode():
             for rows in track(blocks, len(blocks), "encoding images"):
-                images = unpack_batch(packed[rows].to(device))[0].contiguous(memory_format=torch.channels_last)
+                images = source.unpack(pixels[rows].to(device))[0].contiguous(memory_format=torch.channels_last)
                 mean[rows], log_variance[rows] = (part.cpu() for part in frozen.encode(images))
-        np.save(folder / "mean.npy", mean.numpy())
-        np.save(folder / "log_variance.npy", log_variance.numpy())
+        for name, values in (("mean", mean), ("log_variance", log_variance)):
+            np.save(folder / f"{name}.npy", values.numpy().astype(dataset.codes.value))
         np.save(folder / "index.npy", index)
+        labels = source.labels(index)
+        if labels is not None:
+            np.save(folder / "labels.npy", labels)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(0)
         return {"n": len(mean), "std": mean.std(0).tolist(), "kl": kl.tolist()}
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpot.data import dsprites
 from gpot.data.datamodule import ArrayDataModule, ShuffledBatches
-from gpot.data.images import unpack_batch
+from gpot.data.images import DSpritesImages
 
 
 def sequence(sampler: ShuffledBatches, epochs: range) -> list[list[int]]:
@@ -101,9 +101,9 @@ def test_validation_is_every_row_once_in_order() -> None:
 
 def test_unpack_batch_is_the_unpacking_of_the_renderer() -> None:
     packed = np.random.default_rng(0).integers(0, 256, (5, 512), dtype=np.uint8)
-    (images,) = unpack_batch(torch.from_numpy(packed))
+    (images,) = DSpritesImages(None).unpack(torch.from_numpy(packed))
     assert images.shape == (5, 1, 64, 64) and images.dtype == torch.float32
     assert np.array_equal(images[:, 0].numpy(), dsprites.unpack(packed))
     drawn = dsprites.render_packed(np.array([0, 123_456, dsprites.N_IMAGES - 1]))
     pixels = dsprites.render(dsprites.classes_of(np.array([0, 123_456, dsprites.N_IMAGES - 1])))
-    assert np.array_equal(unpack_batch(torch.from_numpy(drawn))[0][:, 0].numpy(), pixels) and pixels.any()
+    assert np.array_equal(DSpritesImages(None).unpack(torch.from_numpy(drawn))[0][:, 0].numpy(), pixels) and pixels.any()

@@ -26,6 +26,13 @@ class CodePrecision(str, Enum):
     float16 = "float16"
 
 
+class Split(str, Enum):
+    """MNIST's parts: `train`, 60,000 images, which the paper uses; `test`, 10,000."""
+
+    train = "train"
+    test = "test"
+
+
 class Solver(str, Enum):
     """How FFJORD integrates: adaptive Dormand-Prince with the adjoint method, or Runge-Kutta 4 on a fixed grid."""
 
@@ -126,8 +133,19 @@ class Item(str, Enum):
     """What the report stage reproduces."""
 
     table1 = "table1"
+    table2 = "table2"
     table3 = "table3"
+    table4 = "table4"
     fig1 = "fig1"
     fig2 = "fig2"
     fig3 = "fig3"
     fig4 = "fig4"
+    fig5 = "fig5"
+    fig6 = "fig6"
+    fig7 = "fig7"
+    fig8 = "fig8"
+
+    @property
+    def traversal(self) -> bool:
+        """Whether the item shows images along the axes of code spaces."""
+        return self in (Item.fig5, Item.fig6, Item.fig7, Item.fig8)

@@ -50,10 +50,12 @@ def known_keys(name: str, keys: Sequence[str]) -> str:
     return f"The keys of this group are: {', '.join(keys)}." + (f" Did you mean '{near[0]}'?" if near else "")
 
 
-def sibling(config: Config, experiment: str) -> Config:
-    """The report config of another experiment, with everything else as typed for this one."""
-    kept = [override for override in config.typed if not override.lstrip("+").startswith("experiment=")]
-    return compose("report", [*kept, f"experiment={experiment}"])
+def sibling(config: Config, experiment: str, **groups: str) -> Config:
+    """The report config of another experiment, with everything else as typed for this one, but for the options of
+    `groups`."""
+    changed = {"experiment": experiment} | groups
+    kept = [override for override in config.typed if override.lstrip("+").partition("=")[0] not in changed]
+    return compose("report", [*kept, *(f"{group}={option}" for group, option in changed.items())])
 
 
 def compose(root: str, overrides: Sequence[str] = ()) -> Config:

@@ -27,11 +27,11 @@ from gpot.config.choices import (
     Schedule,
     Solver,
     Source,
+    Split,
     Upstream,
     VelocityName,
 )
 from gpot.config.resolvers import register_resolvers
-from gpot.data.mnist import Split
 from gpot.evaluation.dci import Regressor
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method
@@ -274,6 +274,7 @@ class GpScale:
     batch_size: int
     lr: float
     penalty_particles: Optional[int]
+    epochs_twist: int  # of twist couplings, whose steps cost less
 
 
 @dataclass
@@ -346,10 +347,23 @@ class VariantConfig:
 
 
 @dataclass
+class TraversalConfig:
+    """Images along the axes of a code space: one coordinate of a data point's code takes `n_values` values in
+    [-extent, extent], the others stay."""
+
+    n_points: int = 7  # data points: all in the animation, the first `n_shown` a figure each
+    n_shown: int = 3
+    extent: float = 1.75
+    n_values: int = 7
+    threshold: float = 0.05  # nats of KL divergence above which a coordinate of the VAE counts as informative
+
+
+@dataclass
 class ReportConfig:
     item: Item
     variants: dict[str, VariantConfig] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)  # experiments whose rows this item collects
+    traversal: TraversalConfig = field(default_factory=TraversalConfig)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pooch
 import requests
 from rich.console import Console
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 _BLOCK = 1 << 16  # bytes
 _TIMEOUT = 30.0  # seconds without an answer
 _PARTIAL = 206  # HTTP status: the answer goes on from the byte that was asked for
+_NOTHING_LEFT = 416  # HTTP status: the file ends before the byte that was asked for
 
 
 @dataclass(frozen=True)
@@ -34,29 +36,59 @@ class Remote:
 def fetch(remote: Remote, folder: Path, needed_for: str) -> Path:
     """The file in `folder`: the one that is there, or a download from the first address that has it.
 
-    A download is kept as `<name>.part` until it is complete and its hash is right; a further call goes on from there.
-    Raises: BadInput where the file that is there has another hash (it is left as it is); DataMissing, with addresses and
-    folder, where no address answers.
+    A download is kept as `<name>.part` until it is complete; a further call goes on from there. One with another hash
+    is not kept. Of two processes that want the same file one waits for the other.
+    Raises: BadInput where the file that is there has another hash (it is left as it is); DataMissing, with addresses
+    and folder, where no address gives the file, or where the folder cannot be written.
     """
     path = folder / remote.name
     if path.is_file():
         _check(path, remote, needed_for)
         return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / f".{remote.name}.lock"):
+            if not path.is_file():  # another process may have fetched it
+                _download(remote, folder, needed_for)
+    except DataMissing:  # an OSError too
+        raise
+    except OSError as error:
+        raise DataMissing(
+            f"{needed_for} needs the file {remote.name}, which was to be downloaded into the folder '{folder}', and "
+            f"that cannot be written ({error.strerror}). Name another, or one that has the file: paths.data=FOLDER."
+        ) from error
+    return path
+
+
+def _download(remote: Remote, folder: Path, needed_for: str) -> None:
+    pooch.get_logger().setLevel(logging.WARNING)  # it advises on pooch's own options
     failures = []
     for address in remote.addresses:
         try:
             log.info("downloading %s", address)
-            pooch.retrieve(
-                address, remote.digest, remote.name, folder, downloader=_resume(folder / f"{path.name}.part")
-            )
-            return path
-        except (requests.RequestException, OSError, ValueError) as error:  # pooch: ValueError for a wrong hash
-            failures.append(f"  {address}: {type(error).__name__}")
+            downloader = _resume(folder / f"{remote.name}.part")
+            pooch.retrieve(address, remote.digest, remote.name, folder, downloader=downloader)
+            return
+        except requests.RequestException as error:
+            failures.append(f"  {address}: {_reason(error)}")
+        except ValueError as error:  # pooch's word for another hash; it has removed the download
+            failures.append(f"  {address}: gave another file, which was not kept ({error})")
     raise DataMissing(
         f"{needed_for} needs the file {remote.name}, which is not in the folder '{folder}', and no address gave it:\n"
         + "\n".join(failures)
-        + f"\nPut the file into that folder, or name the folder that has it: paths.data=FOLDER."
+        + "\nPut the file into that folder, or name the folder that has it: paths.data=FOLDER."
     )
+
+
+def _reason(error: requests.RequestException) -> str:
+    """One line: the message of requests names its own classes and repeats the address."""
+    if error.response is not None:
+        return f"answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {_TIMEOUT:.0f} seconds"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke; what came is kept, and a further call goes on from there"
+    return "cannot be reached" if isinstance(error, requests.ConnectionError) else str(error)
 
 
 def _check(path: Path, remote: Remote, needed_for: str) -> None:
@@ -66,8 +98,8 @@ def _check(path: Path, remote: Remote, needed_for: str) -> None:
     found = pooch.file_hash(str(path), alg=algorithm)
     if found != expected:
         raise BadInput(
-            f"{needed_for} needs {remote.name} with {algorithm} {expected}, and '{path}' has {found}: it was cut short or "
-            "is another file. Move it away to have it downloaded again, or name another folder: paths.data=FOLDER."
+            f"{needed_for} needs {remote.name} with {algorithm} {expected}, and '{path}' has {found}: it was cut short "
+            "or is another file. Move it away to have it downloaded again, or name another folder: paths.data=FOLDER."
         )
 
 
@@ -76,22 +108,39 @@ def _resume(part: Path) -> Any:
 
     def download(address: str, output: Any, _: pooch.Pooch) -> None:
         have = part.stat().st_size if part.is_file() else 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
+        # as it is: of an answer that is compressed on the way neither length nor place are those of the file
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(address, headers=headers, stream=True, timeout=_TIMEOUT, allow_redirects=True) as answer:
-            answer.raise_for_status()
-            goes_on = answer.status_code == _PARTIAL
-            start = have if goes_on else 0
-            size = int(answer.headers.get("content-length", 0)) + start
-            with (
-                part.open("ab" if goes_on else "wb") as file,
-                tqdm(total=size, initial=start, unit="B", unit_scale=True, leave=False,
-                     desc=part.stem, disable=not Console(stderr=True).is_terminal) as bar,
-            ):  # fmt: skip
-                for block in answer.iter_content(_BLOCK):
-                    file.write(block)
-                    bar.update(len(block))
-        if part.stat().st_size < size:
-            raise OSError(f"{address} ended after {part.stat().st_size} of {size} bytes")
+            if answer.status_code == _NOTHING_LEFT and have:
+                complete = answer.headers.get("content-range") == f"bytes */{have}"
+            else:
+                answer.raise_for_status()
+                _write(answer, part, have)
+                complete = True
+        if not complete:  # what is there is no beginning of this file
+            part.unlink()
+            return download(address, output, _)
         part.replace(output)  # pooch checks the hash, and keeps the file only if it is right
 
     return download
+
+
+def _write(answer: requests.Response, part: Path, have: int) -> None:
+    """The body of an answer behind the `have` bytes of `part`, or in their place where the server sent the whole file.
+
+    Raises: requests.exceptions.ChunkedEncodingError where the answer ends early; what came of it is kept.
+    """
+    goes_on = answer.status_code == _PARTIAL
+    start = have if goes_on else 0
+    length = answer.headers.get("content-length")
+    size = None if length is None else int(length) + start
+    with (
+        part.open("ab" if goes_on else "wb") as file,
+        tqdm(total=size, initial=start, unit="B", unit_scale=True, leave=False,
+             desc=part.stem, disable=not Console(stderr=True).is_terminal) as bar,
+    ):  # fmt: skip
+        for block in answer.iter_content(_BLOCK):
+            file.write(block)
+            bar.update(len(block))
+    if size is not None and part.stat().st_size < size:  # of which some versions of urllib3 say nothing
+        raise requests.exceptions.ChunkedEncodingError(f"{answer.url} ended before {size} bytes")

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpot.config.choices import Split
 from gpot.config.schema import DSpritesConfig, ImagesConfig, MnistConfig
 from gpot.data import dsprites, mnist
 from gpot.errors import BadConfig
@@ -99,7 +100,7 @@ class MnistImages:
 
     RESIZED = "bilinear:1"
 
-    def __init__(self, folder: Path, split: mnist.Split, size: int) -> None:
+    def __init__(self, folder: Path, split: Split, size: int) -> None:
         self.folder, self.split, self.size = folder, split, size
 
     def __len__(self) -> int:

@@ -8,26 +8,20 @@ length of each axis as 32-bit integers, then the bytes.
 from __future__ import annotations
 
 import gzip
-from enum import Enum
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gpot.config.choices import Split
 from gpot.data.download import Remote, fetch
 from gpot.errors import BadInput
 
 SIZE = 28
 _MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
 _UNSIGNED_BYTES = 8
-
-
-class Split(str, Enum):
-    """The publisher's parts: `train`, 60,000 images, which the paper uses; `test`, 10,000."""
-
-    train = "train"
-    test = "test"
 
 
 def _remote(name: str, sha256: str) -> Remote:
@@ -61,17 +55,19 @@ def read_idx(path: str | Path, n_axes: int) -> NDArray[np.uint8]:
     try:
         with gzip.open(path) as file:
             content = file.read()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise BadInput(
             f"'{path}' was to be a gzipped IDX file, and cannot be read ({error}). Fetch it again."
         ) from error
     magic = bytes((0, 0, _UNSIGNED_BYTES, n_axes))
     head = 4 * (1 + n_axes)
-    if content[:4] != magic or len(content) < head:
+    if content[:4] != magic:
         raise BadInput(
             f"'{path}' was to be an IDX file of bytes with {n_axes} axes (it starts with {magic.hex()}), and starts "
-            f"with {content[:4].hex()}. Fetch it again."
+            f"with {content[:4].hex() or 'nothing'}. Fetch it again."
         )
+    if len(content) < head:
+        raise BadInput(f"'{path}' was to begin with {head} bytes of shape, and holds {len(content)}. Fetch it again.")
     shape = tuple(int(length) for length in np.frombuffer(content[4:head], dtype=">u4"))
     values = np.frombuffer(content, dtype=np.uint8, offset=head)
     if values.size != int(np.prod(shape, dtype=np.int64)):

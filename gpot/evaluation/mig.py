@@ -1,4 +1,4 @@
-r"""MIG: mutual information gap of a code (Chen, Li, Grosse and Duvenaud, 2018, eq. 6; key chen2018btcvae).
+r"""MIG: mutual information gap of a code (Chen, Li, Grosse and Duvenaud, 2018, sec. 4; key chen2018btcvae).
 
 With I the mutual information of a coordinate :math:`c_i` and a factor :math:`v_j`, and H the entropy of the factor,
 
@@ -6,11 +6,12 @@ With I the mutual information of a coordinate :math:`c_i` and a factor :math:`v_
     \quad i_j = \mathrm{argmax}_i\, I(c_i; v_j).
 
 It is 1 if each factor is known from one coordinate, and no other coordinate knows anything of it; 0 if each factor is
-spread over two coordinates or more, or in none. One coordinate may serve many factors: that costs nothing.
+spread evenly over two coordinates or more, or in none. One coordinate may serve many factors: that costs nothing.
 
 Departure: Chen et al. take :math:`c \sim q(z|x)` and integrate the encoder's density, so that the encoder's noise
 counts. A flow has no such density, hence here each coordinate is cut into bins and I is that of the table of counts, as
-Locatello et al. (2019; key locatello2019) do. The codes are taken as they are given: give means to score means.
+Locatello et al. (2019; key locatello2019) do, by scikit-learn (key pedregosa2011). The codes are taken as they are
+given: give means to score means.
 
 The bins are of equal width between the smallest and the largest value of a coordinate, as in Locatello et al., so that
 scores compare with theirs. Bins of equal count would not change under monotone maps of a coordinate, but they split the

@@ -1,4 +1,4 @@
-r"""SAP: separated attribute predictability of a code (Kumar, Sattigeri and Balakrishnan, 2018, sec. 3; key kumar2018dip).
+r"""SAP: separated attribute predictability (Kumar, Sattigeri and Balakrishnan, 2018, sec. 3; key kumar2018dip).
 
 :math:`S_{ij}` says how well factor :math:`v_j` is predicted from the single coordinate :math:`c_i`:
 
@@ -17,8 +17,8 @@ coordinate has S = 0, also for discrete factors, as in Kumar et al.: beside only
 Departures, for discrete factors. Kumar et al. fit thresholds to the test rows and count balanced accuracy. Here, as in
 Locatello et al. (2019; key locatello2019), scikit-learn's `LinearSVC(C=0.01, class_weight="balanced")` is fitted to the
 training rows and counts plain accuracy. With more than two classes it takes the largest of one line per class, which
-thresholds can match or beat. Unlike Locatello et al. we first bring each coordinate to mean 0 and standard deviation 1 on
-the training rows: the penalty of the classifier (on its intercept, too) depends on the unit and the origin of the
+thresholds can match or beat. Unlike Locatello et al. we first bring each coordinate to mean 0 and standard deviation 1
+on the training rows: the penalty of the classifier (on its intercept, too) depends on the unit and the origin of the
 coordinate, and thresholds and correlations do not. For ordered factors Locatello et al. correlate the training rows;
 Kumar et al., and we, the test rows.
 """
@@ -153,7 +153,7 @@ def _check_match(x: Array, y: Array, x_test: Array, y_test: Array, discrete: tup
         unseen = np.setdiff1d(y_test[:, j], y[:, j])
         if len(unseen):
             raise BadInput(
-                f"Factor {int(j)} is discrete, and {len(unseen)} of its test values, {unseen[0]:g} the first, are in no "
-                "training row: no classifier can name them. Take more training rows, or set its entry of discrete to "
-                "False if its values are numbers."
+                f"Factor {int(j)} is discrete, and {len(unseen)} of its test values, {unseen[0]:g} the first, are in "
+                "no training row: no classifier can name them. Take more training rows, or set its entry of discrete "
+                "to False if its values are numbers."
             )

@@ -65,7 +65,10 @@ METRICS: dict[str, Metric] = {
         Metric("disentanglement", "Disentanglement", _HIGHER, ".3f"),
         Metric("completeness", "Completeness", _HIGHER, ".3f"),
         Metric("informativeness", "Informativeness", _LOWER, ".3f"),
+        Metric("mig", "MIG", _HIGHER, ".3f"),
+        Metric("sap", "SAP", _HIGHER, ".3f"),
         Metric("cost", "Cost", _LOWER, ".3f"),
+        Metric("gelbrich", "Gelbrich floor", _NEUTRAL, ".3f"),
         Metric("cost_data", "Cost on data", _LOWER, ".3f"),
         Metric("nll_analytic", "NLL, analytic", _NEUTRAL, ".3f", "nats"),
         Metric("nll_exact", "NLL, exact", _NEUTRAL, ".3f", "nats"),
@@ -81,12 +84,18 @@ METRICS: dict[str, Metric] = {
         Metric("epochs", "Epochs", _NEUTRAL, ",d", paper_spec=",d"),
         Metric("batch_size", "Batch size", _NEUTRAL, "d", paper_spec="d"),
         Metric("lr", "Learning rate", _NEUTRAL, ".0e", paper_spec=".0e"),
+        Metric("change_informative", "Image change, informative axes", _NEUTRAL, ".2%"),
+        Metric("change_other", "Image change, other axes", _LOWER, ".2%"),
+        Metric("n_informative", "Informative axes", _NEUTRAL, "d"),
+        Metric("lost", "Lost images", _LOWER, "d"),
     )
 }
 
 SCORES = ("disentanglement", "completeness", "informativeness")
+MORE_SCORES = ("mig", "sap")  # not in the paper
 TRANSPORT = (
     "cost",
+    "gelbrich",
     "cost_data",
     "nll_analytic",
     "nll_exact",
@@ -98,6 +107,8 @@ TRANSPORT = (
     "escaped",
 )
 SETTINGS = ("n_parameters_flow", "n_parameters_gp", "n_steps", "epochs", "batch_size", "lr")
+
+TRAVERSALS = ("n_informative", "change_informative", "change_other", "lost")
 
 FLOWS = {"ffjord": "FFJORD", "bnaf": "BNAF", "cpflow": "CP-Flow"}
 DATASETS = {

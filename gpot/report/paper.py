@@ -38,6 +38,10 @@ ITEMS = {
     "fig2": Item("Figure 2", "eight Gaussians, coloured by their place", ("eight_gaussians",)),
     "fig3": Item("Figure 3", "eight Gaussians", ("eight_gaussians",)),
     "fig4": Item("Figure 4", "two moons, with and without Euler's penalty", ("two_moons",)),
+    "fig5": Item("Figure 5", "dSprites along the axes of code spaces", ("dsprites",)),
+    "fig6": Item("Figure 6", "dSprites along the axes of code spaces, with Euler's penalty", ("dsprites",)),
+    "fig7": Item("Figure 7", "MNIST along the axes of code spaces", ("mnist",)),
+    "fig8": Item("Figure 8", "MNIST along the axes of code spaces, with Euler's penalty", ("mnist",)),
 }
 
 FLOW_OF = {"dsprites": "ffjord", "mnist": "ffjord", "eight_gaussians": "bnaf", "two_moons": "bnaf"}

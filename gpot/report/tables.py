@@ -42,14 +42,17 @@ Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)
 
 _SCORE_TITLE, _TRANSPORT_TITLE, _SETTING_TITLE = "Scores", "Transport and fidelity", "Settings"
-_OPTIMUM_TITLE = "Exact discrete optimum"
+_OPTIMUM_TITLE, _TRAVERSAL_TITLE = "Exact discrete optimum", "Images along the axes"
 _LAWS = {"gaussian": "Data to N(0, I)", "flow": "Data to f(data): the floor of GP flows"}
 _NOTES = {
     _SCORE_TITLE: "Factors 'with shape' are those of the printed numbers; 'continuous only' leaves shape out, as the "
     "paper's text says. An informativeness is an error.",
     _TRANSPORT_TITLE: "The paper's loss stands beside the analytic NLL. Certificate: one minus the cost of the best "
     "assignment over the cost, 0 for a Monge map.",
-    _SETTING_TITLE: "Of the GP flow, unless a heading says otherwise.",
+    _SETTING_TITLE: "Of the GP flow, unless a heading says otherwise. Rows of the paper's budget are what it "
+    "configures: nothing was trained for them.",
+    _TRAVERSAL_TITLE: "Mean absolute difference of grey levels between neighbouring images of a row of the figure, "
+    "over pixels and data points. An axis is informative where the VAE's coordinate of that number is.",
     _OPTIMUM_TITLE: "Squared Wasserstein distance between two clouds of n points each, by the network simplex: mean "
     "and standard deviation over draws. Biased upward at finite n.",
 }
@@ -83,9 +86,11 @@ def grids(payload: Row) -> list[Grid]:
     if scored:
         order = list(names.PROTOCOLS)
         scored.sort(key=lambda row: order.index(row["protocol"]))  # stable: the order of rows stays
-        found.append(_grid(_SCORE_TITLE, payload, scored, names.SCORES, labels=("protocol",)))
-    for title, keys in ((_TRANSPORT_TITLE, names.TRANSPORT), (_SETTING_TITLE, names.SETTINGS)):
-        if any(key in row for row in rows for key in keys):
+        more = [key for key in names.MORE_SCORES if any(row.get(key) is not None for row in scored)]
+        found.append(_grid(_SCORE_TITLE, payload, scored, [*names.SCORES, *more], labels=("protocol",)))
+    tables = {_TRANSPORT_TITLE: names.TRANSPORT, _SETTING_TITLE: names.SETTINGS, _TRAVERSAL_TITLE: names.TRAVERSALS}
+    for title, keys in tables.items():
+        if any(row.get(key) is not None for row in rows for key in keys):
             found.append(_grid(title, payload, _merged(rows, keys), keys))
     if payload.get("optimum"):
         found.append(_optimum_grid(payload["optimum"]))

@@ -16,15 +16,18 @@ from torch import Tensor
 from gpot.config.choices import PenaltyKind, Source, VelocityName
 from gpot.config.schema import Config, DSpritesConfig
 from gpot.data import dsprites
-from gpot.errors import BadConfig, InverseNotAvailable
+from gpot.errors import BadConfig, FidelityLost, InverseNotAvailable
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.dci import Protocol, dci_scores, official_split
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
+from gpot.evaluation.mig import mig
+from gpot.evaluation.sap import sap
 from gpot.flows.base import FrozenFlow
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.maths.transport import gelbrich
 from gpot.progress import track
 from gpot.stages import families
 from gpot.stages.common import Recipe, generator, obtain, without
@@ -96,14 +99,8 @@ def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None
     samples pulled back by the flow, or data; then `cost_data` and the likelihoods are of held-out data, the energy of
     uniform particles in the cube, and for labelled images the disentanglement of the split of the printed table.
     """
-    points = points_stage(config, store, "evaluate")
-    made = {points.stage: points}
-    if row is not Row.latent:
-        made["flow"] = flow_stage(config, store, "evaluate")
-    if row is Row.rotation:
-        made["pairs"] = pairs_stage(config, store, "evaluate")
-    if row.moves:
-        made["gp"] = gp_stage(config, store, "evaluate")
+    made = artifacts_of(config, store, row, "evaluate")
+    points = next(iter(made.values()))
     inputs = {stage: artifact.key for stage, artifact in made.items()}
     # the exact discrete transport problems are a stage of their own
     measured = without(config.evaluate, "optimum_sizes", "optimum_repeats")
@@ -126,9 +123,22 @@ def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None
         return metrics
 
     return obtain(
-        Recipe("evaluate", 1, settings, inputs), config, store, build,
+        Recipe("evaluate", 2, settings, inputs), config, store, build,
         needed_by=needed_by, command="python scripts/evaluate.py",
     )  # fmt: skip
+
+
+def artifacts_of(config: Config, store: Store, row: Row, needed_by: str) -> dict[str, Artifact]:
+    """What a row is made of, by stage: the points or latents first, then flow, pairs (for the rotation) and GP flow."""
+    points = points_stage(config, store, needed_by)
+    made = {points.stage: points}
+    if row is not Row.latent:
+        made["flow"] = flow_stage(config, store, needed_by)
+    if row is Row.rotation:
+        made["pairs"] = pairs_stage(config, store, needed_by)
+    if row.moves:
+        made["gp"] = gp_stage(config, store, needed_by)
+    return made
 
 
 def held_out(config: Config, points: Tensor) -> Tensor:
@@ -155,7 +165,7 @@ def chain_of(config: Config, made: Mapping[str, Artifact]) -> Chain:
 
 
 def _disentanglement(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any]:
-    """DCI of the row's codes by both protocols, on the split of the printed table."""
+    """DCI, MIG and SAP of the row's codes by both protocols, on the split of the printed table."""
     evaluate = config.evaluate
     assert evaluate.n_dci_train is not None and evaluate.n_dci_test is not None
     mean, index = latents.array("mean.npy"), latents.array("index.npy")
@@ -168,10 +178,10 @@ def _disentanglement(config: Config, latents: Artifact, chain: Chain) -> dict[st
     metrics: dict[str, Any] = {"escaped_data": int(escaped.sum()), "dci": {}}
     for protocol in Protocol:
         factors = protocol.factors(values)
-        scores = dci_scores(
-            codes[kept[part]], factors[kept[part]], codes[kept[~part]], factors[kept[~part]],
-            regressor=evaluate.regressor, alpha=evaluate.alpha, seed=config.seed,
-        )  # fmt: skip
+        halves = (codes[kept[part]], factors[kept[part]], codes[kept[~part]], factors[kept[~part]])
+        scores = dci_scores(*halves, regressor=evaluate.regressor, alpha=evaluate.alpha, seed=config.seed)
+        gap = mig(codes[kept], factors[kept])
+        separated = sap(*halves, discrete=[name == "shape" for name in protocol.factor_names], seed=config.seed)
         metrics["dci"][protocol.value] = {
             "disentanglement": scores.disentanglement,
             "completeness": scores.completeness,
@@ -181,6 +191,10 @@ def _disentanglement(config: Config, latents: Artifact, chain: Chain) -> dict[st
             "completeness_per_factor": scores.completeness_per_factor.tolist(),
             "nrmse_per_factor": scores.nrmse_per_factor.tolist(),
             "importance": scores.importance.tolist(),
+            "mig": gap.mig,
+            "mig_per_factor": gap.gap_per_factor.tolist(),
+            "sap": separated.sap,
+            "sap_per_factor": separated.gap_per_factor.tolist(),
         }
     return metrics
 
@@ -204,7 +218,8 @@ def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
     x, s = x[inside], s[inside]
     gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config, 3))
     metrics |= {"escaped": int((~inside).sum()), "certificate": gap.mean, "certificate_stderr": gap.stderr}
-    metrics |= _named_cost("cost", x, s) | _round_trip(chain, x[: evaluate.n_exact], s[: evaluate.n_exact])
+    metrics |= _above_floor(x, _named_cost("cost", x, s))
+    metrics |= _round_trip(chain, x[: evaluate.n_exact], s[: evaluate.n_exact])
     chunks = data.split(_CHUNK)
     parts = [flow.forward(chunk.to(device)) for chunk in track(chunks, len(chunks), "likelihood of held-out data")]
     z, log_det = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
@@ -246,6 +261,26 @@ def _round_trip(chain: Chain, x: Tensor, s: Tensor) -> dict[str, Any]:
     if lost == len(kept):
         return {"roundtrip_lost": lost}
     return {"roundtrip": distance.mean().item(), "roundtrip_max": distance.max().item(), "roundtrip_lost": lost}
+
+
+_IMPOSSIBLE = 5.0  # standard errors below the floor: no accident of sampling
+
+
+def _above_floor(x: Tensor, cost: dict[str, float]) -> dict[str, float]:
+    """The cost beside Gelbrich's floor of W2^2(x, N(0, I)), which needs no solver.
+
+    Raises: FidelityLost for a cost below it: such a map does not keep the Gaussian.
+    """
+    rows = x.double()
+    zero, identity = torch.zeros_like(rows[0]), torch.eye(rows.shape[1], dtype=torch.float64)
+    floor = gelbrich(rows.mean(0), rows.T.cov(), zero, identity).item()
+    if cost["cost"] < floor - _IMPOSSIBLE * cost["cost_stderr"]:
+        raise FidelityLost(
+            f"a map to the Gaussian has a cost of at least {floor:.4f} from these points (means and covariances "
+            f"alone), and this one has {cost['cost']:.4f} +- {cost['cost_stderr']:.4f}: its image is not Gaussian. "
+            "Train it with a smaller gp.logdet_tolerance; if its log-det error is small, the flow's image is the cause."
+        )
+    return cost | {"gelbrich": floor}
 
 
 def _named_cost(name: str, x: Tensor, z: Tensor) -> dict[str, float]:

@@ -19,8 +19,9 @@ from gpot.report.names import row_name
 from gpot.report.plots import importance_figure, save_figure
 from gpot.report.tables import terminal, write_all
 from gpot.stages import figures
+from gpot.stages.interpolations import interpolations
 from gpot.stages.optimum import optimum_stage
-from gpot.stages.rows import ReportRow, entries, evaluated
+from gpot.stages.rows import ReportRow, entries, made_rows, paper_settings
 from gpot.store import Artifact, Store
 
 _TABLE_WIDTH = 140
@@ -39,11 +40,17 @@ def report_stage(config: Config, store: Store) -> list[Path]:
             f"Table 1 is about labelled images, and dataset '{config.dataset.name}' has none. Type "
             "experiment=fig3 or experiment=fig4 with it, for costs, certificates and figures of 2-D data."
         )
-    made = evaluated(config, store)
+    if item.traversal and not isinstance(config.dataset, ImagesConfig):
+        raise BadConfig(
+            f"Figures 5 to 8 show images, and dataset '{config.dataset.name}' has none. Type experiment=fig5 "
+            "(dSprites) or experiment=fig7 (MNIST) without another dataset."
+        )
+    made = made_rows(config, store)
     optimum = None
     if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:
         optimum = json.loads(optimum_stage(config, store).file("optimum.json").read_text())
-    rows = [entry for row, artifact in made for entry in entries(row, artifact)]
+    rows = [entry for row, artifact in made for entry in entries(row, artifact, item)]
+    rows += paper_settings(config)
     # stable: the printed protocol first
     rows.sort(key=lambda entry: entry["protocol"] == Protocol.continuous.value)
     folder = Path(config.paths.report)
@@ -89,4 +96,8 @@ FIGURES: dict[Item, Callable[[Config, Store, Made, Any, Path], list[Path]]] = {
     Item.fig2: figures.colours,
     Item.fig3: figures.meshes,
     Item.fig4: figures.trajectories,
+    Item.fig5: interpolations,
+    Item.fig6: interpolations,
+    Item.fig7: interpolations,
+    Item.fig8: interpolations,
 }

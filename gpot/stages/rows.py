@@ -8,23 +8,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from gpot.config import sibling
 from gpot.config.choices import Item
 from gpot.config.schema import Config, ImagesConfig
 from gpot.evaluation.dci import Protocol
 from gpot.report.paper import paper_numbers
+from gpot.stages import families
 from gpot.stages.common import log
 from gpot.stages.evaluate import Row, evaluate_stage, gp_row
-from gpot.stages.gp import n_epochs
+from gpot.stages.gp import n_epochs, network
+from gpot.stages.traversals import traversals_stage
 from gpot.store import Artifact, Store
 
 # Every row has every key; a metric that does not apply to it is null
 METRICS = (
-    "cost", "cost_stderr", "cost_data", "cost_data_stderr", "nll_analytic", "nll_exact", "nll_stderr",
+    "cost", "cost_stderr", "gelbrich", "cost_data", "cost_data_stderr", "nll_analytic", "nll_exact", "nll_stderr",
     "logdet_error_mean", "logdet_error_max", "certificate", "certificate_stderr", "energy", "energy_stderr",
     "roundtrip", "roundtrip_max", "escaped", "escaped_data", "n_steps", "n_parameters_flow", "n_parameters_gp",
 )  # fmt: skip
-SCORES = ("disentanglement", "completeness", "informativeness")
+SCORES = ("disentanglement", "completeness", "informativeness", "mig", "sap")
+TRAVERSED = ("n_informative", "change_informative", "change_other", "lost")
+# Tables about how GP flows are trained, and which of them the paper prints
+_SETTINGS_OF = {Item.table3: ("flow+gp",), Item.table4: ("flow+gp", "flow+gp+euler")}
 
 
 @dataclass(frozen=True)
@@ -38,9 +45,11 @@ class ReportRow:
 
 def report_rows(config: Config) -> list[ReportRow]:
     """The rows of the config's item, in the order of the table: codes, flows, the rotation, GP flows."""
+    item = config.report.item
     if config.report.parts:
         return [row for part in config.report.parts for row in _of_part(config, part)]
-    first = [ReportRow("latent", Row.latent, config)] if isinstance(config.dataset, ImagesConfig) else []
+    coded = isinstance(config.dataset, ImagesConfig) and (item is Item.table1 or item.traversal)
+    first = [ReportRow("latent", Row.latent, config)] if coded else []
     flows, moved = [], []
     for variant in config.report.variants.values():
         given = {name: getattr(variant, name) for name in ("flow", "gp", "penalty")}
@@ -50,29 +59,67 @@ def report_rows(config: Config) -> list[ReportRow]:
             flows.append(ReportRow(variant.flow.name + suffix, Row.flow, changed))
         else:
             moved.append(ReportRow(gp_row(changed).value + suffix, gp_row(changed), changed))
-    own = [ReportRow("flow", Row.flow, config), ReportRow("flow+rotation", Row.rotation, config)]
+    own = [ReportRow("flow", Row.flow, config)]
+    if not item.traversal:
+        own += [ReportRow("flow+rotation", Row.rotation, config)]
     return [*first, *flows, *own, *moved]
 
 
 def _of_part(config: Config, part: str) -> Iterator[ReportRow]:
-    """Of another item's rows, those that a table of settings is about: the paper's own GP flows."""
-    paper_rows = {Item.table3: ("flow+gp",)}[config.report.item]
-    yield from (row for row in report_rows(sibling(config, part)) if row.key in paper_rows)
+    """Of another item's rows, those that a collecting table is about: of settings the paper's own GP flows, of costs
+    all that have one."""
+    printed = _SETTINGS_OF.get(config.report.item)
+    for row in report_rows(sibling(config, part)):
+        if row.row is not Row.latent if printed is None else row.key in printed:
+            yield row
 
 
-def evaluated(config: Config, store: Store) -> list[tuple[ReportRow, Artifact]]:
-    """Each row with its evaluation, made where it is missing."""
+def paper_settings(config: Config) -> list[dict[str, Any]]:
+    """Of a table of settings: its rows as `budget=paper` configures them, for comparison with the printed ones. Nothing
+    is trained for them, so they have no measured numbers."""
+    printed = _SETTINGS_OF.get(config.report.item)
+    if printed is None or config.budget.name == "paper":
+        return []
+    rows = [row for part in config.report.parts for row in report_rows(sibling(config, part, budget="paper"))]
+    return [_configured(row) for row in rows if row.key in printed]
+
+
+def _configured(row: ReportRow) -> dict[str, Any]:
+    config = row.config
+    return {
+        "row": f"{row.key}:paper budget",
+        "dataset": config.dataset.name,
+        "flow": config.flow.name,
+        "protocol": None,
+        **dict.fromkeys((*SCORES, *METRICS)),
+        **_settings(config),
+        "n_steps": config.gp.n_steps,
+        "n_parameters_flow": _size(families.network(config.flow, config.dataset.dim)),
+        "n_parameters_gp": _size(network(config)),
+        "paper": paper_numbers(config.dataset.name, row.key, config.flow.name),
+        "artifact": None,
+    }
+
+
+def _size(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def made_rows(config: Config, store: Store) -> list[tuple[ReportRow, Artifact]]:
+    """Each row with its evaluation, or its traversals where the item is about those, made where it is missing."""
     found = []
+    stage = traversals_stage if config.report.item.traversal else evaluate_stage
     for row in report_rows(config):
-        log.info("%s: row %s", config.report.item.value, row.key)
-        found.append((row, evaluate_stage(row.config, store, row.row)))
+        log.info("%s: %s, row %s", config.report.item.value, row.config.dataset.name, row.key)
+        found.append((row, stage(row.config, store, row.row)))
     return found
 
 
-def entries(row: ReportRow, artifact: Artifact) -> list[dict[str, Any]]:
-    """What the result's JSON says of a row: one entry, or for labelled images one per protocol of the scores."""
+def entries(row: ReportRow, artifact: Artifact, item: Item) -> list[dict[str, Any]]:
+    """What the result's JSON says of a row: one entry, or where the item has scores one per protocol of them."""
     metrics, config = artifact.manifest["metrics"], row.config
-    protocols = list(Protocol) if "dci" in metrics else [None]
+    protocols = list(Protocol) if item is Item.table1 and "dci" in metrics else [None]
+    measured = TRAVERSED if item.traversal else METRICS
     return [
         {
             "row": row.key,
@@ -80,9 +127,9 @@ def entries(row: ReportRow, artifact: Artifact) -> list[dict[str, Any]]:
             "flow": config.flow.name,
             "protocol": None if protocol is None else protocol.value,
             **{name: _number(metrics["dci"][protocol.value][name]) if protocol else None for name in SCORES},
-            **{name: _number(metrics.get(name)) for name in METRICS},
+            **{name: _number(metrics.get(name)) for name in measured},
             **(_settings(config) if metrics.get("n_parameters_gp") else {}),
-            "paper": paper_numbers(
+            "paper": {} if item.traversal else paper_numbers(
                 config.dataset.name, row.key, config.flow.name,
                 Protocol.with_shape.value if protocol is None else protocol.value,
             ),

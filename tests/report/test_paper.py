@@ -116,6 +116,7 @@ def test_metric_texts() -> None:
     assert names.metric("nll_exact").heading == "NLL, exact (nats)"
     assert names.metric("informativeness").heading == "Informativeness ↓"
     assert names.metric("completeness").heading == "Completeness ↑"
-    assert set(names.SCORES + names.TRANSPORT + names.SETTINGS) == set(names.METRICS)
+    shown = names.SCORES + names.MORE_SCORES + names.TRANSPORT + names.SETTINGS + names.TRAVERSALS
+    assert set(shown) == set(names.METRICS)
     with pytest.raises(BadInput, match=r"'loss'.*cost"):
         names.metric("loss")

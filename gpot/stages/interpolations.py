@@ -1,0 +1,52 @@
+"""Figures 5 to 8 from artefacts: images along the axes of code spaces, a figure per data point, all as an animation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gpot.config.schema import Config
+from gpot.evaluation.traversals import informative
+from gpot.report.names import row_name
+from gpot.report.paper import ITEMS
+from gpot.report.plots import save_figure
+from gpot.report.traversals import animate_traversals, traversal_figure
+from gpot.stages.rows import ReportRow
+from gpot.store import Artifact, Store
+
+
+def interpolations(
+    config: Config, store: Store, made: Sequence[tuple[ReportRow, Artifact]], optimum: Any, folder: Path
+) -> list[Path]:
+    """`<item>_1.png`, ... a data point each, `<item>.gif`, and `<item>_traversals.npz` for the report page: `images`
+    (panels, m, d, k, C, S, S) uint8 with the axes in the order of the figure, `panels`, `kl`, `values`."""
+    item, wanted = config.report.item.value, config.report.traversal
+    first = made[0][1]
+    kl, values = first.array("kl.npy"), first.array("values.npy")
+    order = np.argsort(-kl)
+    carries = informative(torch.from_numpy(kl), wanted.threshold).numpy()[order]
+    names = [row_name(row.key, config.flow.name) for row, _ in made]
+    images = {name: artifact.array("images.npy")[:, order] for name, (_, artifact) in zip(names, made, strict=True)}
+    changes = {name: artifact.array("change.npy")[:, order] for name, (_, artifact) in zip(names, made, strict=True)}
+    labels = [f"KL {value:.2f}" for value in kl[order]]
+    paths = []
+    step = (len(values) - 1) // (wanted.n_values - 1)
+    for point in range(min(wanted.n_shown, wanted.n_points)):
+        figure = traversal_figure(
+            {name: stack[point, :, ::step] / 255 for name, stack in images.items()},
+            {name: change[point] for name, change in changes.items()},
+            informative=carries, title=f"{ITEMS[item].title}, data point {point + 1}", row_labels=labels,
+            values=values[::step],
+        )  # fmt: skip
+        paths += save_figure(figure, folder / f"{item}_{point + 1}")
+    floats = {name: stack / 255 for name, stack in images.items()}
+    paths += animate_traversals(floats, folder / item, row_labels=labels, values=values)
+    arrays = folder / f"{item}_traversals.npz"
+    np.savez_compressed(
+        arrays, images=np.stack(list(images.values())), panels=np.array(names), kl=kl[order], values=values
+    )
+    return [*paths, arrays]

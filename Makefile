@@ -49,8 +49,9 @@ bench: $(READY) ## time one training step of the GP flow
 report: $(READY) ## write tables and figures again from trained models in outputs/ and pretrained/; trains nothing
 	@for item in $(ITEMS); do $(PY) scripts/report.py experiment=$$item upstream=require $(OPTIONS) || exit 1; done
 
-reproduce: ## every table and figure below, in order
+reproduce: ## every table and figure below, in order, and at the end what was reproduced, how close, in how long
 	@for target in $(REPRODUCE); do $(MAKE) --no-print-directory -f $(SELF) $$target || exit 1; done
+	$(PY) scripts/summary.py $(OPTIONS)
 
 reproduce-table1: $(READY) ## Table 1: disentanglement, completeness and informativeness on dSprites
 	$(PY) scripts/report.py experiment=table1 $(OPTIONS)
@@ -98,9 +99,9 @@ lock: ## solve requirements.lock anew from pyproject.toml (network; the pinned t
 	mv $(ENV)-lock/new.txt requirements.lock
 	rm -rf $(ENV)-lock
 
-clean: ## remove everything under outputs/, trained models included
+clean: ## remove everything under outputs/, trained models included, but not the downloads in outputs/data
 	@mkdir -p outputs
-	find outputs -mindepth 1 -maxdepth 1 ! -name .gitkeep ! -name README.md -exec rm -rf {} +
+	find outputs -mindepth 1 -maxdepth 1 ! -name .gitkeep ! -name README.md ! -name data -exec rm -rf {} +
 
 clean-env: ## remove .venv
 	rm -rf $(ENV) $(ENV)-lock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from gpot.stages.rows import ReportRow, entries, made_rows, paper_settings
 from gpot.store import Artifact, Store
 
 _TABLE_WIDTH = 140
+_KIB_PER_GB = 1e9 / 1024  # Linux gives the peak in KiB
 Made = list[tuple[ReportRow, Artifact]]
 
 
@@ -61,6 +63,7 @@ def report_stage(config: Config, store: Store) -> list[Path]:
         "item": item.value,
         "budget": config.budget.name,
         "seconds": round(time.monotonic() - start, 1),
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_GB, 2),
         "seed": config.seed,
         "device": manifest["device"],
         "versions": manifest["versions"],

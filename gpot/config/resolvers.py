@@ -47,6 +47,41 @@ def columns(path: str | None) -> int:
     return int(shape[1])
 
 
+IMAGE_SIDES = (32, 64)  # that the network of the VAE is made for
+
+
+def image_shape(path: str | None) -> tuple[int, int]:
+    """Channels and side of the images in an .npy file of shape (n, S, S) or (n, C, S, S), S = 32 or 64."""
+    if path is None:
+        raise BadConfig("dataset=latents needs a file of images, and got none. Type dataset.path=images.npy.")
+    if not Path(path).is_file():
+        raise BadConfig(f"dataset.path={path} was to hold images (n, C, S, S), and there is no such file.")
+    try:
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except (ValueError, OSError, AttributeError) as error:
+        raise BadConfig(
+            f"dataset.path={path} was to be an .npy file of images ({error}). Save it with np.save(path, images)."
+        ) from error
+    if len(shape) not in (3, 4) or shape[-1] != shape[-2] or shape[-1] not in IMAGE_SIDES:
+        raise BadConfig(
+            f"dataset.path={path} was to hold images of shape (n, S, S) or (n, C, S, S) with S of 32 or 64, and holds "
+            f"{shape}. Resize the images, channels first."
+        )
+    return (1 if len(shape) == 3 else shape[1]), shape[-1]
+
+
+def image_channels(path: str | None) -> int:
+    """`${image_channels:FILE}`."""
+    return image_shape(path)[0]
+
+
+def image_side(path: str | None) -> int:
+    """`${image_side:FILE}`: pixels."""
+    return image_shape(path)[1]
+
+
 def register_resolvers() -> None:
     """Make the resolvers known to OmegaConf."""
+    OmegaConf.register_new_resolver("image_channels", image_channels, replace=True)
+    OmegaConf.register_new_resolver("image_side", image_side, replace=True)
     OmegaConf.register_new_resolver("columns", columns, replace=True)

@@ -70,6 +70,13 @@ class MnistConfig(ImagesConfig):
 
 
 @dataclass
+class OwnImagesConfig(ImagesConfig):
+    """A user's own images, an .npy file of shape (n, S, S) or (n, C, S, S)."""
+
+    path: Optional[str]
+
+
+@dataclass
 class ToyConfig(DatasetConfig):
     """A density of `gpot.data.toy`; `name` says which."""
 
@@ -402,7 +409,13 @@ GROUPS: dict[str, type] = {
 
 # Groups whose options are of several kinds: each kind extends the group's class
 KINDS: dict[str, dict[str, type]] = {
-    "dataset": {"dsprites": DSpritesConfig, "mnist": MnistConfig, "toy": ToyConfig, "points": PointsConfig},
+    "dataset": {
+        "dsprites": DSpritesConfig,
+        "mnist": MnistConfig,
+        "own_images": OwnImagesConfig,
+        "toy": ToyConfig,
+        "points": PointsConfig,
+    },
     "flow": {"ffjord": FFJORDConfig, "bnaf": BNAFConfig, "cpflow": CPFlowConfig},
 }
 

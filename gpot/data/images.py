@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpot.config.choices import Split
-from gpot.config.schema import DSpritesConfig, ImagesConfig, MnistConfig
+from gpot.config.schema import DSpritesConfig, ImagesConfig, MnistConfig, OwnImagesConfig
 from gpot.data import dsprites, mnist
+from gpot.data.own_images import OwnImages
 from gpot.errors import BadConfig
 from gpot.progress import track
 from gpot.store import file_sha256
@@ -34,7 +35,7 @@ class ImageSource(Protocol):
         """What the pixels depend on, in a few words: for keys."""
 
     def pixels(self, index: NDArray[np.int64]) -> Tensor:
-        """The images of those rows as they are kept in memory, (n, ...) uint8."""
+        """The images of those rows as they are kept in memory, (n, ...), mostly bytes."""
 
     def unpack(self, kept: Tensor) -> tuple[Tensor]:
         """A batch of `pixels` -> (n, C, S, S) float32 in [0, 1], as the VAE takes them."""
@@ -124,6 +125,11 @@ class MnistImages:
 @image_source.register
 def _(dataset: DSpritesConfig, folder: Path) -> ImageSource:
     return DSpritesImages(dataset.path)
+
+
+@image_source.register
+def _(dataset: OwnImagesConfig, folder: Path) -> ImageSource:
+    return OwnImages(str(dataset.path))
 
 
 @image_source.register

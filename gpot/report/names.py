@@ -125,6 +125,7 @@ DATASETS = {
     "cosine": "cosine",
     "line": "line",
     "array": "points",
+    "latents": "codes",
 }
 PROTOCOLS = {"with_shape": "with shape", "continuous": "continuous only"}
 

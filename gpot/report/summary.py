@@ -89,7 +89,8 @@ def _line(item: str, payload: Mapping[str, Any] | None) -> tuple[str, ...]:
         return (label, "none", *[names.NULL] * 4, changed, seconds, memory)
     off = [abs(c.difference) for c in compared]
     worst = max(compared, key=lambda c: abs(c.difference))
-    what = f"{names.metric(worst.printed.metric).name}, {names.row_name(worst.printed.row, FLOW_OF[worst.printed.dataset])}"
+    number = worst.printed
+    what = f"{names.metric(number.metric).name}, {names.row_name(number.row, FLOW_OF[number.dataset])}"
     return (
         label,
         str(len(compared)),

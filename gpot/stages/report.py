@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from gpot.config.choices import Item
-from gpot.config.schema import Config, ImagesConfig
+from gpot.config.schema import Config, DSpritesConfig, ImagesConfig
 from gpot.errors import BadConfig
 from gpot.evaluation.dci import Protocol
 from gpot.report.names import row_name
@@ -37,10 +37,10 @@ def report_stage(config: Config, store: Store) -> list[Path]:
     """
     start = time.monotonic()
     item = config.report.item
-    if item is Item.table1 and not isinstance(config.dataset, ImagesConfig):
+    if item is Item.table1 and not isinstance(config.dataset, DSpritesConfig):
         raise BadConfig(
-            f"Table 1 is about labelled images, and dataset '{config.dataset.name}' has none. Type "
-            "experiment=fig3 or experiment=fig4 with it, for costs, certificates and figures of 2-D data."
+            f"Table 1 scores codes against the factors of dSprites, and dataset '{config.dataset.name}' has none. "
+            "Type experiment=fig4 with it for costs, certificates and figures of 2-D data, experiment=table2_mnist for MNIST."
         )
     if item.traversal and not isinstance(config.dataset, ImagesConfig):
         raise BadConfig(

@@ -22,7 +22,7 @@ NAME = "file.bin"
 
 
 class Server:
-    """Serves `CONTENT` at /good, other bytes at /other, its first `cut` bytes of a longer answer at /cut, 404 elsewhere.
+    """Serves `CONTENT` at /good, other bytes at /other, its first `cut` bytes at /cut, 404 elsewhere.
 
     asked: the path and the Range header of each request. ranges: whether Range is heard.
     """

@@ -3,30 +3,35 @@
     python scripts/release.py experiment=table1
     python scripts/release.py dataset=pinwheel
 
-Writes pretrained/<stage>/<key>/ for the VAE, the flows and, of 2-D data, the GP flows of the experiment's rows. Weights
-given by a file (vae.weights, flow.weights) are refused: only models that we trained ourselves are released.
+Writes pretrained/<stage>/<key>/ for the VAEs, flows and GP flows of the experiment's rows; of images that gpot cannot
+draw also their codes, so that no download is needed. Weights given by a file (vae.weights, flow.weights) are refused:
+only models that we trained ourselves are released.
 """
 
 import shutil
 from pathlib import Path
 
 from gpot.config import Config, entry
-from gpot.config.schema import ImagesConfig
+from gpot.config.schema import ImagesConfig, MnistConfig
 from gpot.errors import BadConfig
 from gpot.stages.flow import flow_stage
 from gpot.stages.gp import gp_stage
 from gpot.stages.rows import report_rows
-from gpot.stages.vae import vae_stage
+from gpot.stages.vae import latents_stage, vae_stage
 from gpot.store import Artifact, Store
 
 
 def models(config: Config, store: Store) -> list[Artifact]:
-    """What is worth training once for all: of latent spaces not the GP flows, which each budget trains in minutes."""
-    images = isinstance(config.dataset, ImagesConfig)
-    found = [vae_stage(config, store)] if images else []
+    """What is worth training once for all."""
+    found = []
     for row in report_rows(config):
+        dataset = row.config.dataset
+        if isinstance(dataset, ImagesConfig):
+            found.append(vae_stage(row.config, store))
+        if isinstance(dataset, MnistConfig):
+            found.append(latents_stage(row.config, store))
         found.append(flow_stage(row.config, store))
-        if row.row.moves and not images:
+        if row.row.moves:
             found.append(gp_stage(row.config, store))
     return list({artifact.key: artifact for artifact in found}.values())
 

@@ -40,7 +40,8 @@ def report_stage(config: Config, store: Store) -> list[Path]:
     if item is Item.table1 and not isinstance(config.dataset, DSpritesConfig):
         raise BadConfig(
             f"Table 1 scores codes against the factors of dSprites, and dataset '{config.dataset.name}' has none. "
-            "Type experiment=fig4 with it for costs, certificates and figures of 2-D data, experiment=table2_mnist for MNIST."
+            "Type experiment=fig4 with it for costs, certificates and figures of 2-D data, or "
+            "experiment=table2_mnist for MNIST."
         )
     if item.traversal and not isinstance(config.dataset, ImagesConfig):
         raise BadConfig(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,7 +43,18 @@ def test_default_keys_are_released(config: Config, released: Store) -> None:
     vae = _find(released, "vae", vae_recipe(config).key)
     # the flow's key needs the key of the latents alone, which are too large to release and made in minutes
     latents = Artifact("latents", latents_recipe(config, vae).key, Path(), {})
-    _find(released, "flow", flow_recipe(config, latents).key)
+    flow = _find(released, "flow", flow_recipe(config, latents).key)
+    check_gps(config, flow, released)
+
+
+def check_gps(config: Config, flow: Artifact, released: Store) -> None:
+    """Every GP flow of the config's rows is released, loads, and keeps the Gaussian."""
+    moved = [row for row in report_rows(config) if row.row.moves]
+    assert moved
+    for row in moved:
+        pairs = Artifact("pairs", pairs_recipe(row.config, flow, None).key, Path(), {})
+        gp = load_gp(row.config, _find(released, "gp", gp_recipe(row.config, pairs).key))
+        assert gp.log_det_error(torch.randn(64, row.config.dataset.dim)).abs().mean() < row.config.gp.logdet_tolerance
 
 
 def test_released_models_load(config: Config, released: Store) -> None:
@@ -83,6 +95,24 @@ def test_2d_flows_are_released(dataset: str, family: str, released: Store) -> No
     x = flow.inverse(z)
     inside = x.isfinite().all(1)  # BNAF is not onto: a few in 100,000 Gaussian samples lie outside its image
     assert inside.sum() >= 198 and (flow.transform(x[inside]) - z[inside]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("experiment", ["table2_mnist", "fig7", "fig8"])
+def test_mnist_needs_no_download(experiment: str, released: Store) -> None:
+    mnist = compose("report", [f"experiment={experiment}", "paths.data=there/is/none"])
+    vae = _find(released, "vae", vae_recipe(mnist).key)
+    latents = _find(released, "latents", latents_recipe(mnist, vae).key)
+    mean, log_variance, labels = (latents.array(f"{name}.npy") for name in ("mean", "log_variance", "labels"))
+    assert mean.shape == log_variance.shape == (60_000, 10) and mean.dtype == log_variance.dtype == np.float16
+    assert np.isfinite(mean).all() and np.isfinite(log_variance).all()
+    # the published counts of the digits
+    assert np.bincount(labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    flow = load_flow(mnist, _find(released, "flow", flow_recipe(mnist, latents).key))
+    check_gps(mnist, _find(released, "flow", flow_recipe(mnist, latents).key), released)
+    z = torch.randn(16, 10)
+    assert (flow.transform(flow.inverse(z)) - z).abs().max() < 0.1
+    decoded = load_vae(mnist, vae).decode(torch.from_numpy(mean[:64]).float())
+    assert decoded.shape == (64, 1, 32, 32) and decoded.amax((1, 2, 3)).mean() > 0.8, "digits, not a grey mean"
 
 
 def test_a_training_change_is_noticed(config: Config, released: Store) -> None:

@@ -218,7 +218,7 @@ def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
     x, s = x[inside], s[inside]
     gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config, 3))
     metrics |= {"escaped": int((~inside).sum()), "certificate": gap.mean, "certificate_stderr": gap.stderr}
-    metrics |= _above_floor(x, _named_cost("cost", x, s))
+    metrics |= above_floor(x, _named_cost("cost", x, s))
     metrics |= _round_trip(chain, x[: evaluate.n_exact], s[: evaluate.n_exact])
     chunks = data.split(_CHUNK)
     parts = [flow.forward(chunk.to(device)) for chunk in track(chunks, len(chunks), "likelihood of held-out data")]
@@ -267,7 +267,7 @@ _IMPOSSIBLE = 5.0  # standard errors below the floor: no accident of sampling
 _BIASES = 4.0  # and the upward bias of the floor at n points, this many times: it is exact for a standard Gaussian only
 
 
-def _above_floor(x: Tensor, cost: dict[str, float]) -> dict[str, float]:
+def above_floor(x: Tensor, cost: dict[str, float]) -> dict[str, float]:
     """The cost beside Gelbrich's floor of W2^2(x, N(0, I)), which needs no solver.
 
     Raises: FidelityLost for a cost below it: such a map does not keep the Gaussian.

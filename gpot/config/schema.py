@@ -70,6 +70,14 @@ class MnistConfig(ImagesConfig):
 
 
 @dataclass
+class ArchiveConfig(ImagesConfig):
+    """Pictures in a tar or zip archive, or in a folder; without a path, `name` says what is fetched."""
+
+    path: Optional[str]
+    pattern: str  # of the shell, that names of images in the archive fit; * stands for slashes too
+
+
+@dataclass
 class OwnImagesConfig(ImagesConfig):
     """A user's own images, an .npy file of shape (n, S, S) or (n, C, S, S)."""
 
@@ -412,6 +420,7 @@ KINDS: dict[str, dict[str, type]] = {
     "dataset": {
         "dsprites": DSpritesConfig,
         "mnist": MnistConfig,
+        "archive": ArchiveConfig,
         "own_images": OwnImagesConfig,
         "toy": ToyConfig,
         "points": PointsConfig,

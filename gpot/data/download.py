@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,20 @@ def _check(path: Path, remote: Remote, needed_for: str) -> None:
     if remote.digest is None:
         return
     algorithm, _, expected = remote.digest.partition(":")
-    found = pooch.file_hash(str(path), alg=algorithm)
+    stat = path.stat()
+    found = _hash(path, algorithm, (stat.st_size, stat.st_mtime_ns))
     if found != expected:
         raise BadInput(
             f"{needed_for} needs {remote.name} with {algorithm} {expected}, and '{path}' has {found}: it was cut short "
             "or is another file. Move it away to have it downloaded again, or name another folder: paths.data=FOLDER."
         )
+
+
+@lru_cache(maxsize=16)
+def _hash(path: Path, algorithm: str, stamp: tuple[int, int]) -> str:
+    """Of a file's bytes; remembered while its size and time of change stay: every stage asks, and a gigabyte takes
+    seconds."""
+    return str(pooch.file_hash(str(path), alg=algorithm))
 
 
 def _resume(part: Path) -> Any:

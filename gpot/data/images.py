@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpot.config.choices import Split
-from gpot.config.schema import DSpritesConfig, ImagesConfig, MnistConfig, OwnImagesConfig
+from gpot.config.schema import ArchiveConfig, DSpritesConfig, ImagesConfig, MnistConfig, OwnImagesConfig
 from gpot.data import dsprites, mnist
+from gpot.data.archive_images import ArchiveImages
 from gpot.data.own_images import OwnImages
 from gpot.errors import BadConfig
 from gpot.progress import track
@@ -27,7 +28,7 @@ _SUBSET_SEED = 42  # the subset is part of the dataset, not of a run
 
 
 class ImageSource(Protocol):
-    """Where images come from. Nothing is read or drawn before `pixels` or `labels` is called."""
+    """Where images come from. No image is read or drawn before `pixels` or `labels` is called."""
 
     def __len__(self) -> int: ...
 
@@ -130,6 +131,11 @@ def _(dataset: DSpritesConfig, folder: Path) -> ImageSource:
 @image_source.register
 def _(dataset: OwnImagesConfig, folder: Path) -> ImageSource:
     return OwnImages(str(dataset.path))
+
+
+@image_source.register
+def _(dataset: ArchiveConfig, folder: Path) -> ImageSource:
+    return ArchiveImages(dataset.name, dataset.path, folder, dataset.pattern, dataset.image_size, dataset.channels)
 
 
 @image_source.register

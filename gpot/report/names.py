@@ -114,6 +114,8 @@ FLOWS = {"ffjord": "FFJORD", "bnaf": "BNAF", "cpflow": "CP-Flow"}
 DATASETS = {
     "dsprites": "dSprites",
     "mnist": "MNIST",
+    "chairs": "3D chairs",
+    "celeba": "CelebA",
     "eight_gaussians": "eight Gaussians",
     "two_moons": "two moons",
     "pinwheel": "pinwheel",

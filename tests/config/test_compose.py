@@ -83,6 +83,9 @@ def test_every_option_of_every_group_composes(number: int, tmp_path: Path, monke
     if chosen["dataset"] == "array":
         np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(50, 2)))
         overrides.append(f"dataset.path={tmp_path / 'points.npy'}")
+    if chosen["dataset"] == "latents":
+        np.save(tmp_path / "images.npy", np.zeros((5, 32, 32)))
+        overrides.append(f"dataset.path={tmp_path / 'images.npy'}")
     if chosen["dataset"] in IMAGES and chosen["gp"].startswith("toy"):  # blocks and solvers for dimension 2
         overrides.append("vae.latent_dim=2")
     config = compose("train_gp", overrides)

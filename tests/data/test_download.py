@@ -167,6 +167,8 @@ def test_wrong_file_that_is_there_is_refused_and_left(server: Server, tmp_path: 
     with pytest.raises(BadInput, match=r"the test needs file\.bin .*Move it away.*paths\.data="):
         fetch(server.remote("/good"), tmp_path, "the test")
     assert (tmp_path / NAME).read_bytes() == CONTENT[:-1] and server.asked == []
+    (tmp_path / NAME).write_bytes(CONTENT)
+    assert fetch(server.remote("/good"), tmp_path, "the test") == tmp_path / NAME, "what is remembered grows old"
 
 
 def test_nothing_reachable(server: Server, tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def sizes_positive(config: Config) -> None:
     if isinstance(flow, FFJORDConfig):
         values |= {
             "flow.training_steps": flow.training_steps, "flow.solver_steps": flow.solver_steps,
+            "flow.validation_steps": flow.validation_steps,
             "flow.tolerance": flow.tolerance, "flow.n_blocks": flow.n_blocks,
             "flow.hidden": min(flow.hidden, default=0),
         }  # fmt: skip

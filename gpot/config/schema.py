@@ -135,6 +135,7 @@ class FFJORDConfig(FlowConfig):
     solver_steps: int  # per block, of rk4
     training_solver: Solver
     training_steps: int  # per block, of rk4 in training
+    validation_steps: Optional[int]  # per block, of rk4 in validation: a finer grid sees what training's conceals
     divergence: Divergence
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial, singledispatch
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from gpot.config.choices import Solver
 from gpot.config.schema import BNAFConfig, CPFlowConfig, FFJORDConfig, FlowConfig
@@ -26,7 +26,9 @@ _USED_LATER = ("weights", "solver", "tolerance", "solver_steps", "inverse")
 
 def training_settings(flow: FlowConfig) -> dict[str, Any]:
     """What trained weights depend on: all but how the frozen flow is solved or inverted, which is chosen at its use."""
-    return without(flow, *_USED_LATER)
+    # a finer validation came later: where there is none, keys are as they were
+    plainly = ("validation_steps",) if getattr(flow, "validation_steps", None) is None else ()
+    return without(flow, *_USED_LATER, *plainly)
 
 
 @singledispatch
@@ -88,7 +90,14 @@ def _(flow: FFJORDConfig) -> dict[str, Any]:
 
 @log_likelihood.register
 def _(flow: FFJORDConfig, net: Any) -> LogLikelihood:
-    return LogLikelihood(partial(net, divergence=flow.divergence.value), partial(net, divergence="exact"))
+    def validated(x: Tensor) -> tuple[Tensor, Tensor]:
+        steps, net.n_steps = net.n_steps, flow.validation_steps or net.n_steps
+        try:
+            return net(x, divergence="exact")
+        finally:
+            net.n_steps = steps
+
+    return LogLikelihood(partial(net, divergence=flow.divergence.value), validated)
 
 
 @network.register

@@ -43,5 +43,9 @@ class TrainingDiverged(GpotError):
     """A loss or a parameter is no longer a finite number."""
 
 
+class LoggerUnavailable(GpotError):
+    """A logger cannot be opened: no connection, no permission."""
+
+
 class OptimumNotReached(GpotError):
     """The network simplex stopped before the optimum."""

@@ -18,7 +18,7 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """Iterate over items and show how far it is. total: their number. what: the work, as a verb."""
     console = Console(stderr=True)
     start = time.monotonic()
-    if not console.is_terminal:
+    if not console.is_interactive:  # no terminal, or one without a cursor
         yield from items
         log.info("%s: done in %.0f s", what, time.monotonic() - start)
         return

@@ -190,7 +190,7 @@ class Store:
         folder.mkdir()
         try:
             record: dict[str, Any] = {"stage": stage, "key": key, **given}
-            record |= {"versions": _versions(), "commit": _commit()}  # before the build: the code on disk may change
+            record |= {"versions": _versions(), "commit": commit()}  # before the build: the code on disk may change
             record["started"], clock = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
             record["metrics"] = _canonical(build(folder), "metrics", record=True)
             record["duration"] = round(time.monotonic() - clock, 3)
@@ -332,7 +332,7 @@ def _versions() -> dict[str, str | None]:
     return versions
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Commit of the checkout this code lies in, with "-dirty" if a tracked file differs; None outside of a checkout."""
     checkout = Path(__file__).resolve().parents[1]
     if not (checkout / ".git").exists():

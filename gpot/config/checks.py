@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from gpot.config.choices import Inverse, PenaltyKind, Source, VelocityName
+from gpot.config.choices import Inverse, PenaltyKind, Source, VelocityName, WandbMode
 from gpot.config.schema import (
     BNAFConfig,
     Config,
@@ -223,6 +223,20 @@ def penalty_consistent(config: Config) -> None:
             )
 
 
+def logger_fits(config: Config) -> None:
+    modes = [mode.value for mode in WandbMode]
+    if config.logger.mode not in modes:
+        raise BadConfig(
+            f"logger.mode must be one of {', '.join(modes)}; found '{config.logger.mode}'. Type logger.mode=offline, "
+            "or leave it out: auto sends a run where there is an API key."
+        )
+    if config.logger.figures < 0:
+        raise BadConfig(
+            f"logger.figures says how often in a run pictures are drawn, 0 for never; found {config.logger.figures}. "
+            "Type logger.figures=5."
+        )
+
+
 def device_present(config: Config) -> None:
     if config.device.accelerator == "gpu" and not torch.cuda.is_available():
         raise BadConfig(
@@ -242,6 +256,7 @@ RULES: tuple[Callable[[Config], None], ...] = (
     grid_refinable,
     split_fits,
     penalty_consistent,
+    logger_fits,
     device_present,
 )
 

@@ -122,6 +122,14 @@ class LoggerKind(str, Enum):
     wandb = "wandb"
 
 
+class WandbMode(str, Enum):
+    """Whether W&B sends a run: `auto` where there is an API key, unless WANDB_MODE says otherwise."""
+
+    auto = "auto"
+    online = "online"
+    offline = "offline"
+
+
 class Upstream(str, Enum):
     """When a stage needs an earlier one's result and the store lacks it: make it, or stop and name the command."""
 

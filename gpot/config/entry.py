@@ -7,10 +7,12 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -49,7 +51,11 @@ def entry(root: str) -> Callable[[Callable[[schema.Config], None]], Callable[[],
 
             @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=root)
             def hydra_main(tree: DictConfig) -> None:
-                function(to_config(tree, HydraConfig.get().overrides.task))
+                hydra_config = HydraConfig.get()
+                config = to_config(tree, hydra_config.overrides.task)
+                if hydra_config.mode is RunMode.MULTIRUN:
+                    config.multirun = Path(hydra_config.sweep.dir).name
+                function(config)
 
             try:
                 hydra_main()

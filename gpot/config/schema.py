@@ -30,6 +30,7 @@ from gpot.config.choices import (
     Split,
     Upstream,
     VelocityName,
+    WandbMode,
 )
 from gpot.config.resolvers import register_resolvers
 from gpot.evaluation.dci import Regressor
@@ -253,7 +254,8 @@ class LoggerConfig:
     name: str
     kind: LoggerKind
     project: str = "gpot"
-    mode: str = "offline"
+    mode: str = WandbMode.auto.value  # of W&B; checks.logger_fits says which there are
+    figures: int = 5  # how often in a run pictures are drawn; 0: never
 
 
 @dataclass
@@ -400,6 +402,7 @@ class Config:
     paths: PathsConfig
     vae: Optional[VaeConfig] = None  # of datasets of images
     typed: list[str] = field(default_factory=list)  # the overrides on the command line, to compose a sibling config
+    multirun: Optional[str] = None  # of a job of a sweep: the sweep's name, by which its runs are grouped
 
 
 GROUPS: dict[str, type] = {

@@ -19,10 +19,11 @@ from gpot.maths.transport import gaussian_log_density
 
 @dataclass(frozen=True)
 class LogDetError:
-    """Mean and max over samples of |exact - analytic| log|det ds/dz|, in nats."""
+    """Mean and max over samples of |exact - analytic| log|det ds/dz|, and the mean with its sign, in nats."""
 
     mean: float
     max: float
+    bias: float
 
 
 def nll(z: Tensor, log_det: Tensor) -> Estimate:
@@ -42,5 +43,6 @@ def nll_exact(gp: GaussianPreserving, z: Tensor, log_det: Tensor, chunk: int = 1
 @torch.no_grad()
 def logdet_error(gp: GaussianPreserving, z: Tensor, chunk: int = 1024) -> LogDetError:
     """How far the discretized s is from preserving the Gaussian at z (n, d): |log-determinant error| in nats."""
-    error = gp.log_det_error(z, chunk).abs().double()
-    return LogDetError(error.mean().item(), error.max().item())
+    error = gp.log_det_error(z, chunk).double()
+    size = error.abs()
+    return LogDetError(size.mean().item(), size.max().item(), error.mean().item())

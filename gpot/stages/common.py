@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gpot.config.choices import Upstream
 from gpot.config.schema import Config
 from gpot.store import Artifact, Store, content_key
+
+if TYPE_CHECKING:
+    from gpot.stages.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +63,20 @@ def open_store(config: Config) -> Store:
 
 
 def obtain(
-    recipe: Recipe, config: Config, store: Store, build: Build, *, needed_by: str | None, command: str
+    recipe: Recipe,
+    config: Config,
+    store: Store,
+    build: Build,
+    *,
+    needed_by: str | None,
+    command: str,
+    run: Run | None = None,
 ) -> Artifact:
     """The artefact of a recipe: found, or made.
 
     needed_by: the stage that needs it as an input; then `upstream=require` turns a missing one into ArtifactMissing,
-    which names `command`. None: this stage itself was asked for.
+    which names `command`. None: this stage itself was asked for. run: what `build` opens a logger of; it is given the
+    artefact, and closed.
     """
     found = store.find(recipe.stage, recipe.key)
     if found is not None:
@@ -78,7 +90,11 @@ def obtain(
         "version": recipe.version, "config": recipe.config, "inputs": recipe.inputs, "data_hash": recipe.data_hash,
         "seed": config.seed, "device": device_words(config), "budget": config.budget.name,
     }  # fmt: skip
-    return store.make(recipe.stage, recipe.key, build, manifest)
+    with nullcontext() if run is None else run:
+        made = store.make(recipe.stage, recipe.key, build, manifest)
+        if run is not None:
+            run.result(made, store)
+    return made
 
 
 def device_of(config: Config) -> torch.device:

@@ -62,9 +62,9 @@ def particles(config: Config, store: Store, made: Made, optimum: Optimum | None,
     fine = copy.deepcopy(gp)  # the same velocity on a finer grid: a smoother animation
     fine.refine(_ANIMATED_STEPS)
     z = torch.randn(_PARTICLES, 2, generator=torch.Generator().manual_seed(config.seed))
-    frames, times = _gaussian_path(fine, z)
-    lines = _mesh()
-    mesh = _gaussian_path(fine, lines.reshape(-1, 2))[0].reshape(len(frames), *lines.shape)
+    frames, times = gaussian_path(fine, z)
+    lines = mesh_lines()
+    mesh = gaussian_path(fine, lines.reshape(-1, 2))[0].reshape(len(frames), *lines.shape)
     colours = polar_colours(z.numpy(), radius=_WELL_INSIDE)
     shown = np.linspace(0, _ANIMATED_STEPS, _SNAPSHOTS).round().astype(int)
     paths = save_figure(figure1(frames[shown], times[shown], colours, mesh[shown]), folder / "fig1")
@@ -88,13 +88,13 @@ def meshes(config: Config, store: Store, made: Made, optimum: Optimum | None, fo
     flow of the table; and their costs beside the exact optimum."""
     x = _some_data(config, store)
     colour = polar_colours(x.numpy())
-    lines = _mesh()
+    lines = mesh_lines()
     columns = {}
     for row, artifact in made:
         if row.key == "flow+rotation":
             continue
         chain, metrics = _chain(row, store), artifact.manifest["metrics"]
-        density, extent = _density(chain, x)
+        density, extent = density_grid(chain, x)
         paper = _paper(row)
         columns[row.key] = Figure3Column(
             _name(row), metrics["cost"], metrics["nll_exact"],
@@ -115,8 +115,8 @@ def trajectories(config: Config, store: Store, made: Made, optimum: Optimum | No
             continue
         chain, metrics = _chain(row, store), artifact.manifest["metrics"]
         assert isinstance(chain.gp, GaussianPreservingFlow) and chain.flow is not None  # twist needs three dimensions
-        density, extent = _density(chain, x)
-        moved, times = _gaussian_path(chain.gp, chain.flow.transform(x[:_PATHS]))
+        density, extent = density_grid(chain, x)
+        moved, times = gaussian_path(chain.gp, chain.flow.transform(x[:_PATHS]))
         grid, velocity = _initial_velocity(chain.gp)
         paper = _paper(row)
         columns[row.key] = Figure4Column(
@@ -163,7 +163,7 @@ def _some_data(config: Config, store: Store) -> Tensor:
     return held_out(config, points_of(points_stage(config, store, "report")))[:_PARTICLES]
 
 
-def _mesh() -> Tensor:
+def mesh_lines() -> Tensor:
     """Lines of a uniform mesh of the square: (2 m, p, 2), m of either direction."""
     at = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_LINES)
     along = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_POINTS)
@@ -171,7 +171,7 @@ def _mesh() -> Tensor:
     return torch.cat([upright, upright.flip(-1)])
 
 
-def _density(chain: Chain, x: Tensor) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:
+def density_grid(chain: Chain, x: Tensor) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:
     """exp log p on a square grid around the data, row i at y_i, and the grid's ends. s keeps the density of f."""
     assert chain.flow is not None
     side = _DENSITY_MARGIN * float(x.abs().max())
@@ -187,7 +187,7 @@ def _density(chain: Chain, x: Tensor) -> tuple[NDArray[np.float64], tuple[float,
     return density.nan_to_num(0.0).reshape(_DENSITY_GRID, _DENSITY_GRID).numpy(), (-side, side, -side, side)
 
 
-def _gaussian_path(gp: GaussianPreservingFlow, z: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def gaussian_path(gp: GaussianPreservingFlow, z: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The path of s on the Gaussian side, (T, n, 2), and its times (T,)."""
     with torch.no_grad():
         path = gp.flow_trajectory(z.to(gp.rotation))

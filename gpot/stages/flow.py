@@ -21,11 +21,14 @@ from gpot.progress import track
 from gpot.stages import families
 from gpot.stages.common import Recipe, device_of, generator, log, obtain, plain
 from gpot.stages.points import points_of, points_stage
+from gpot.stages.run import Run, paper_lines
 from gpot.stages.vae import weights_hash
 from gpot.store import Artifact, Store
 from gpot.training.callbacks import KeepBest
 from gpot.training.fit import fit, intervals
 from gpot.training.flow import FlowModule
+from gpot.training.loggers import RunLogger
+from gpot.training.watch import PaperLines
 
 WEIGHTS = "weights.safetensors"
 _SPLIT_SEED = 42  # of the training and validation rows, as in the released code
@@ -65,15 +68,16 @@ def flow_stage(config: Config, store: Store, needed_by: str | None = None) -> Ar
         if points is None:
             load_released(flow, str(config.flow.weights))
         else:
-            metrics = _train(flow, points_of(points), config, store.work(recipe.stage, recipe.key))
+            metrics = _train(flow, points_of(points), config, store.work(recipe.stage, recipe.key), run.open(store))
         save_file(flow.state_dict(), folder / WEIGHTS)
         return metrics | {"parameters": sum(p.numel() for p in flow.parameters())}
 
     recipe = flow_recipe(config, points)
-    return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_flow.py")
+    run = Run(config, recipe.stage, recipe.key)
+    return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_flow.py", run=run)
 
 
-def _train(flow: nn.Module, points: Tensor, config: Config, work: Path) -> dict[str, Any]:
+def _train(flow: nn.Module, points: Tensor, config: Config, work: Path, logger: RunLogger | None) -> dict[str, Any]:
     train, validation = split(len(points))
     batch = min(config.flow.batch_size, len(train))
     steps = config.flow.epochs * (len(train) // batch)
@@ -87,8 +91,10 @@ def _train(flow: nn.Module, points: Tensor, config: Config, work: Path) -> dict[
         initialize(points[train[:batch]])
     keep = KeepBest("val/nll", flow, work / "best.safetensors")
     module = FlowModule(flow, families.log_likelihood(config.flow, flow), config.optimizer.flow, steps)
+    callbacks = [keep] if logger is None else [keep, PaperLines(paper_lines(config, "flow"))]
     fit(
-        module, data, config, epochs=epochs, work=work, name="flow", optimizer=config.optimizer.flow, callbacks=[keep]
+        module, data, config, epochs=epochs, work=work, name="flow", optimizer=config.optimizer.flow,
+        callbacks=callbacks, logger=logger,
     )  # fmt: skip
     keep.restore()
     return {"val/nll": keep.best, "best_epoch": keep.best_epoch}

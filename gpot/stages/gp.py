@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from gpot.config.choices import PenaltyKind, Rotation, VelocityName
 from gpot.config.schema import Config
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import FidelityLost, OutsideCube
+from gpot.evaluation.likelihood import nll
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.rotation import fit_rotation
@@ -20,11 +23,14 @@ from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.stages.common import Recipe, device_of, log, obtain, plain, without
-from gpot.stages.flow import pairs_stage
+from gpot.stages.flow import flow_stage, load_flow, pairs_stage
+from gpot.stages.run import Run, paper_lines
 from gpot.store import Artifact, Store
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit
 from gpot.training.gp import GPModule
+from gpot.training.loggers import RunLogger
+from gpot.training.watch import Energy, FiguresAtIntervals, PaperLines
 
 WEIGHTS = "weights.safetensors"
 _GUARD_POINTS = 512  # held-out points of the exact log-determinant: its mean is then known to a few percent
@@ -78,15 +84,19 @@ def gp_stage(config: Config, store: Store, needed_by: str | None = None) -> Arti
 
     def build(folder: Path) -> Mapping[str, Any]:
         gp = network(config)
-        metrics = _train(gp, pairs, config, store.work(recipe.stage, recipe.key))
+        metrics = _train(gp, pairs, config, store, recipe.key, run.open(store))
         save_file({k: v.contiguous() for k, v in gp.state_dict().items()}, folder / WEIGHTS)
         return metrics | {"parameters": sum(p.numel() for p in gp.parameters())}
 
     recipe = gp_recipe(config, pairs)
-    return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_gp.py")
+    run = Run(config, recipe.stage, recipe.key)
+    return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_gp.py", run=run)
 
 
-def _train(gp: GaussianPreserving, pairs: Artifact, config: Config, work: Path) -> dict[str, Any]:
+def _train(
+    gp: GaussianPreserving, pairs: Artifact, config: Config, store: Store, key: str, logger: RunLogger | None
+) -> dict[str, Any]:
+    work = store.work("gp", key)
     arrays = pairs.tensors("pairs.safetensors")
     x, z = arrays["x_train"], arrays["z_train"]
     if config.gp.rotation is not Rotation.none:
@@ -98,13 +108,16 @@ def _train(gp: GaussianPreserving, pairs: Artifact, config: Config, work: Path) 
     guard = FidelityGuard(
         gp, arrays["z_validation"][:_GUARD_POINTS], config.gp.logdet_tolerance, config.gp.max_steps,
         work / "best.safetensors",
+        None if logger is None else _flow_nll(config, store, arrays["x_validation"][:_GUARD_POINTS]),
     )  # fmt: skip
+    watching = [] if logger is None else _watching(config, store, gp, logger)
     module = GPModule(gp, config.penalty, config.optimizer.gp, epochs, epochs * n_batches)
     name = f"gp ({config.gp.name}, penalty {config.penalty.name})"
     stopped = None
     try:
         fit(
-            module, data, config, epochs=epochs, work=work, name=name, optimizer=config.optimizer.gp, callbacks=[guard]
+            module, data, config, epochs=epochs, work=work, name=name, optimizer=config.optimizer.gp,
+            callbacks=[guard, *watching], logger=logger,
         )  # fmt: skip
     except (OutsideCube, FidelityLost) as error:
         if guard.best_epoch < 0:
@@ -117,6 +130,24 @@ def _train(gp: GaussianPreserving, pairs: Artifact, config: Config, work: Path) 
         "val/cost": guard.best, "best_epoch": guard.best_epoch, "epochs": epochs, "n_steps": gp.n_steps,
         "refinements": guard.refinements, "stopped": stopped,
     }  # fmt: skip
+
+
+def _flow_nll(config: Config, store: Store, x: Tensor) -> float:
+    """Mean negative log-likelihood of the frozen flow at x (n, d), nats."""
+    flow = load_flow(config, flow_stage(config, store, "gp"))
+    return nll(*flow.forward(x.to(device_of(config)))).mean
+
+
+def _watching(config: Config, store: Store, gp: GaussianPreserving, logger: RunLogger) -> list[Callback]:
+    """What a logger is shown beside the losses: the energy, the paper's numbers, pictures at intervals."""
+    from gpot.stages.live import live_figures  # here: it draws the rows of a result, which are made of this stage's
+
+    watching: list[Callback] = [PaperLines(paper_lines(config, "gp"))]
+    if isinstance(gp, GaussianPreservingFlow):
+        watching.append(Energy(gp, config.seed))
+    if config.logger.figures:
+        watching.append(FiguresAtIntervals(logger, live_figures(config, store, gp), config.logger.figures))
+    return watching
 
 
 def load_gp(config: Config, artifact: Artifact) -> GaussianPreserving:

@@ -22,6 +22,7 @@ from gpot.report.tables import terminal, write_all
 from gpot.stages import figures
 from gpot.stages.interpolations import interpolations
 from gpot.stages.optimum import optimum_stage
+from gpot.stages.publish import publish
 from gpot.stages.rows import ReportRow, entries, made_rows, paper_settings
 from gpot.store import Artifact, Store
 
@@ -74,6 +75,7 @@ def report_stage(config: Config, store: Store) -> list[Path]:
     if optimum is not None:
         payload["optimum"] = optimum
     paths = list(write_all(folder, item.value, payload).values())
+    publish(config, store, rows, [artifact for _, artifact in made], drawn)
     console = Console()
     # a table cut to a narrow screen loses its digits; a line that wraps does not
     Console(width=max(console.width, _TABLE_WIDTH)).print(terminal(payload))

@@ -19,8 +19,10 @@ from gpot.errors import BadConfig
 from gpot.flows.weights import check_file, load_released
 from gpot.progress import track
 from gpot.stages.common import Recipe, device_of, obtain, plain, without
+from gpot.stages.run import Run
 from gpot.store import Artifact, Store, file_sha256
 from gpot.training.fit import fit, intervals
+from gpot.training.loggers import RunLogger
 from gpot.training.vae import VAEModule
 from third_party.btcvae import BetaTCVAE
 
@@ -82,15 +84,16 @@ def vae_stage(config: Config, store: Store, needed_by: str | None = None) -> Art
             load_released(vae, settings.weights)
             metrics: dict[str, Any] = {}
         else:
-            metrics = _train(vae, config, store.work(recipe.stage, recipe.key))
+            metrics = _train(vae, config, store.work(recipe.stage, recipe.key), run.open(store))
         save_file(vae.state_dict(), folder / WEIGHTS)
         return metrics | {"parameters": sum(p.numel() for p in vae.parameters())}
 
     recipe = vae_recipe(config)
-    return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_vae.py")
+    run = Run(config, recipe.stage, recipe.key)
+    return obtain(recipe, config, store, build, needed_by=needed_by, command="python scripts/train_vae.py", run=run)
 
 
-def _train(vae: BetaTCVAE, config: Config, work: Path) -> dict[str, Any]:
+def _train(vae: BetaTCVAE, config: Config, work: Path, logger: RunLogger | None) -> dict[str, Any]:
     dataset, settings = groups(config)
     source = source_of(config)
     pixels = source.pixels(image_index(dataset, source))
@@ -104,7 +107,7 @@ def _train(vae: BetaTCVAE, config: Config, work: Path) -> dict[str, Any]:
     )
     trainer = fit(
         module, data, config, epochs=epochs, work=work, name="vae", optimizer=config.optimizer.vae,
-        precision=settings.precision,
+        precision=settings.precision, logger=logger,
     )  # fmt: skip
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 

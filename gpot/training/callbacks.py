@@ -17,6 +17,7 @@ from gpot.errors import FidelityLost, GpotError, TrainingDiverged
 from gpot.evaluation.likelihood import logdet_error
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.logged import ESCAPED, VAL_COST, VAL_LOGDET_MAX, VAL_LOGDET_MEAN, VAL_NLL_EXACT, VAL_STEPS
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,7 @@ class EpochSeed(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_index: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_index: int) -> None:
         # not when the epoch starts: the data loader draws a number after that, unless the run was resumed just there
         if batch_index > 0:
             return
@@ -123,12 +122,22 @@ class FidelityGuard(KeepBest):
     tolerance is never kept; when the finest grid is above it too, training stops with FidelityLost.
 
     Arguments: gp: the flow. z: (n, d) held-out points of the Gaussian side. tolerance: mean absolute error, nats.
-    max_steps: finest grid. file: where the best weights go.
+    max_steps: finest grid. file: where the best weights go. flow_nll: mean -log p of the frozen flow at the points
+    behind z, nats; with it the exact one of s o f is logged there, which differs by the mean log-determinant error.
     """
 
-    def __init__(self, gp: GaussianPreserving, z: Tensor, tolerance: float, max_steps: int, file: Path) -> None:
-        super().__init__("val/cost", gp, file)
+    def __init__(
+        self,
+        gp: GaussianPreserving,
+        z: Tensor,
+        tolerance: float,
+        max_steps: int,
+        file: Path,
+        flow_nll: float | None = None,
+    ) -> None:
+        super().__init__(VAL_COST, gp, file)
         self.gp, self.z, self.tolerance, self.max_steps = gp, z, tolerance, max_steps
+        self.flow_nll = flow_nll
         self.refinements = 0
         self.within = True
 
@@ -137,11 +146,13 @@ class FidelityGuard(KeepBest):
             return
         error = logdet_error(self.gp, self.z.to(module.device))
         escaped = float(self.gp.escaped(self.z.to(module.device)))
-        module.log("val/logdet_error_mean", error.mean)
-        module.log("val/logdet_error_max", error.max)
-        module.log("domain/escaped", escaped)
+        module.log(VAL_LOGDET_MEAN, error.mean)
+        module.log(VAL_LOGDET_MAX, error.max)
+        module.log(ESCAPED, escaped)
+        if self.flow_nll is not None:
+            module.log(VAL_NLL_EXACT, self.flow_nll - error.bias)
         if isinstance(self.gp, GaussianPreservingFlow):
-            module.log("val/n_steps", float(self.gp.n_steps))
+            module.log(VAL_STEPS, float(self.gp.n_steps))
         self.within = escaped == 0 and error.mean <= self.tolerance
         if self.within:
             return

@@ -13,33 +13,20 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from rich.console import Console
 
-from gpot.config.choices import LoggerKind, Precision
+from gpot.config.choices import Precision
 from gpot.config.schema import Config, OptimizerConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.training.callbacks import EpochSeed, LastCheckpoint, StopWhenNotFinite
+from gpot.training.loggers import RunLogger, lightning_logger
+from gpot.training.progress import duration, progress_callback
+from gpot.training.watch import LearningRate
 
 log = logging.getLogger(__name__)
 
 _PRECISION: dict[Precision, Any] = {Precision.float32: "32-true", Precision.bfloat16: "bf16-mixed"}
-
-
-def make_logger(config: Config, name: str) -> Logger | bool:
-    """Lightning logger of the `logger` group, False for none. name: of the run."""
-    kind, folder = config.logger.kind, config.paths.logs
-    if kind is LoggerKind.none:
-        return False
-    if kind is LoggerKind.csv:
-        return CSVLogger(folder, name=name)
-    if kind is LoggerKind.tensorboard:
-        return TensorBoardLogger(folder, name=name)
-    # W&B puts its `wandb` folder below save_dir
-    offline = config.logger.mode != "online"
-    return WandbLogger(name=name, save_dir=str(Path(folder).parent), project=config.logger.project, offline=offline)
 
 
 def fit(
@@ -53,18 +40,17 @@ def fit(
     optimizer: OptimizerConfig,
     callbacks: Sequence[Callback] = (),
     precision: Precision = Precision.float32,
+    logger: RunLogger | None = None,
 ) -> L.Trainer:
     """Train to the last epoch, from `work/last.ckpt` if that is there.
 
-    Arguments: module, data: what learns from what. config: device and logger are taken from it. epochs: Lightning
-    epochs. work: folder of the checkpoints. name: of the run, for the progress bar and the logger. optimizer: its
-    gradient clip is used here. callbacks: further ones. precision: of the network's products. Returns: the trainer, at
-    its end.
+    Arguments: module, data: what learns from what. config: the device is taken from it. epochs: Lightning
+    epochs. work: folder of the checkpoints. name: of the run, for progress. optimizer: its gradient clip is
+    used here. callbacks: further ones. precision: of the network's products. logger: from `open_logger`. Returns: the
+    trainer, at its end.
     """
-    console = Console(stderr=True)
-    bar = RichProgressBar(leave=False) if console.is_terminal else TQDMProgressBar(refresh_rate=0)
     last = work / "last.ckpt"
-    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), bar]
+    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), LearningRate()]
     if last.is_file():
         log.info("%s: resuming from its last checkpoint", name)
     elif config.device.accelerator == "cpu":
@@ -75,17 +61,19 @@ def fit(
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
         trainer = L.Trainer(
             accelerator=config.device.accelerator,
             devices=config.device.devices,
             max_epochs=epochs,
             precision=_PRECISION[precision],
             gradient_clip_val=optimizer.gradient_clip,
-            logger=make_logger(config, name),
-            callbacks=[*callbacks, *ours, EpochLines(name)],
+            logger=lightning_logger(logger),
+            callbacks=[*callbacks, *ours, progress_callback(name)],
             enable_model_summary=False,
+            enable_progress_bar=False,  # ours covers the whole run, Lightning's one epoch
             num_sanity_val_steps=0,
-            log_every_n_steps=50,
+            log_every_n_steps=min(50, len(data.sampler)),
             reload_dataloaders_every_n_epochs=1,
             default_root_dir=work,
         )
@@ -94,21 +82,6 @@ def fit(
         except SIGTERMException as stop:
             raise SystemExit(128 + signal.SIGTERM) from stop  # Lightning would end with status 0, as if all were done
     return trainer
-
-
-class EpochLines(Callback):
-    """Where there is no terminal for a bar: about ten lines over the run with the metrics of the last validation."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        total = trainer.max_epochs or 1
-        epoch = trainer.current_epoch + 1
-        if epoch % max(1, total // 10) and epoch != total:
-            return
-        shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "train/"))}
-        log.info("%s: epoch %d/%d  %s", self.name, epoch, total, "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
 
 
 def intervals(steps: int, per_pass: int, at_most: int) -> tuple[int, int]:
@@ -142,7 +115,7 @@ def _announce(module: L.LightningModule, data: ArrayDataModule, config: Config, 
             loss.backward()
     seconds = steps * (time.monotonic() - start) / max(1, len(batches) - 1)
     if seconds < _LONG:
-        log.info("%s: %d steps, about %.0f min on this CPU", name, steps, seconds / 60)
+        log.info("%s: %d steps, about %s on this CPU", name, steps, duration(seconds))
         return
     log.warning(
         "%s: %d steps at budget=%s on a CPU: about %.1f hours. A GPU (device=gpu) or budget=quick is faster; "

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gpot.config.schema import OptimizerConfig
+from gpot.logged import TRAIN_NLL, VAL_NLL
 from gpot.maths.transport import gaussian_log_density
 from gpot.training.schedule import adam
 
@@ -47,12 +48,12 @@ class FlowModule(L.LightningModule):
 
     def training_step(self, batch: tuple[Tensor], _: int) -> Tensor:
         nll = self._nll(self.likelihood.training, batch[0])
-        self.log("train/nll", nll, on_step=False, on_epoch=True)
+        self.log(TRAIN_NLL, nll, on_step=False, on_epoch=True)
         return nll
 
     def validation_step(self, batch: tuple[Tensor], _: int) -> None:
         with torch.no_grad():
-            self.log("val/nll", self._nll(self.likelihood.exact, batch[0]), batch_size=len(batch[0]))
+            self.log(VAL_NLL, self._nll(self.likelihood.exact, batch[0]), batch_size=len(batch[0]))
 
     def configure_optimizers(self) -> Any:
         return adam(list(self.network.parameters()), self.optimizer_config, self.steps)

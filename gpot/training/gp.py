@@ -12,6 +12,7 @@ from gpot.config.choices import PenaltyKind
 from gpot.config.schema import OptimizerConfig, PenaltyConfig
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.logged import PENALTY_WEIGHT, TRAIN_COST, TRAIN_PENALTY, VAL_COST
 from gpot.maths.euler import euler_penalty, kinetic_energy
 from gpot.maths.integrate import Trajectory
 from gpot.maths.transport import transport_cost
@@ -51,9 +52,9 @@ class GPModule(L.LightningModule):
             cost = transport_cost(x, s).mean()
             penalty = self._penalty(self.gp, trajectory)
             loss = cost + self.weight * penalty
-            self.log("train/penalty", penalty, on_step=False, on_epoch=True, batch_size=len(x))
-        self.log("train/cost", cost, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(x))
-        self.log("penalty/weight", self.weight, on_step=False, on_epoch=True, batch_size=len(x))
+            self.log(TRAIN_PENALTY, penalty, on_step=False, on_epoch=True, batch_size=len(x))
+        self.log(TRAIN_COST, cost, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(x))
+        self.log(PENALTY_WEIGHT, self.weight, on_step=False, on_epoch=True, batch_size=len(x))
         return loss
 
     def _penalty(self, gp: GaussianPreservingFlow, trajectory: Trajectory) -> Tensor:
@@ -72,7 +73,7 @@ class GPModule(L.LightningModule):
         x, z = batch
         with torch.no_grad():
             cost = transport_cost(x, self.gp.transport(z)).mean()
-        self.log("val/cost", cost, prog_bar=True, batch_size=len(x))
+        self.log(VAL_COST, cost, prog_bar=True, batch_size=len(x))
 
     def configure_optimizers(self) -> Any:
         return adam(list(self.gp.parameters()), self.optimizer_config, self.steps)

@@ -8,6 +8,7 @@ import lightning as L
 from torch import Tensor
 
 from gpot.config.schema import OptimizerConfig, VaeConfig
+from gpot.logged import VAE_TERMS
 from gpot.training.schedule import adam
 from third_party.btcvae import BetaTCVAE, LossTerms, annealing, btcvae_loss, pressure
 
@@ -46,14 +47,8 @@ class VAEModule(L.LightningModule):
         self._log("val", self._terms(batch[0], 1.0))
 
     def _log(self, stage: str, terms: LossTerms) -> None:
-        values = {
-            f"{stage}/loss": terms.total,
-            f"{stage}/reconstruction": terms.reconstruction,
-            f"{stage}/mutual_information": terms.mutual_information,
-            f"{stage}/total_correlation": terms.total_correlation,
-            f"{stage}/dimension_wise_kl": terms.dimension_wise_kl,
-        }
-        self.log_dict(values, on_step=False, on_epoch=True)
+        values = {f"{stage}/{term}": getattr(terms, term) for term in VAE_TERMS}
+        self.log_dict({f"{stage}/loss": terms.total} | values, on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         return adam(list(self.network.parameters()), self.optimizer_config, self.steps)

@@ -230,6 +230,8 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("penalty_consistent", "penalty.halvings", -1, ["halvings >= 0"]),
     ("penalty_consistent", "penalty.probes", 0, ["probes >= 1"]),
     ("penalty_consistent", "penalty.particles", 0, ["particles >= 1"]),
+    ("logger_fits", "logger.mode", "sometimes", ["auto, online, offline", "'sometimes'"]),
+    ("logger_fits", "logger.figures", -1, ["found -1", "logger.figures=5"]),
     (
         "penalty_consistent",
         "report.variants.gp_euler.penalty.probes",

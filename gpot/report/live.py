@@ -1,0 +1,36 @@
+"""Pictures of a map while it is trained: arrays in, a matplotlib Figure out; no file."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from gpot.report.panels import mesh_panel, trajectories_panel
+from gpot.report.style import Extent, styled
+
+_SIDE = 4.2  # inches
+
+
+@styled()
+def density_figure(density: ArrayLike, extent: Extent, paths: ArrayLike) -> Figure:
+    """A density and paths of particles, as `trajectories_panel` has them; a path (T, 2) that is not finite is left out
+    and counted in the title."""
+    moved = np.asarray(paths)
+    kept = np.isfinite(moved).all(axis=(0, 2))
+    figure = Figure(figsize=(_SIDE, _SIDE), layout="constrained")
+    ax = figure.subplots()
+    trajectories_panel(ax, moved[:, kept] if kept.any() else np.zeros((1, 1, 2)), density, extent)
+    lost = int((~kept).sum())
+    ax.set_title("density, trajectories (dot: end)" + (f", {lost} out of domain" if lost else ""))
+    return figure
+
+
+@styled()
+def mesh_figure(lines: ArrayLike) -> Figure:
+    """The image of a uniform mesh, as `mesh_panel` has it: lines (m, p, 2)."""
+    figure = Figure(figsize=(_SIDE, _SIDE), layout="constrained")
+    ax = figure.subplots()
+    mesh_panel(ax, lines)
+    ax.set_title("uniform mesh, deformed")
+    return figure

@@ -1,0 +1,49 @@
+"""The result of stage `report` in the logger: the table, the figures, and the models behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gpot.config.schema import Config
+from gpot.logged import REPORT_FIGURES, REPORT_TABLE
+from gpot.stages.run import Run, models_behind
+from gpot.store import Artifact, Store
+from gpot.training.loggers import pixels_of
+
+
+def publish(
+    config: Config, store: Store, rows: Sequence[Mapping[str, Any]], made: Sequence[Artifact], files: Sequence[Path]
+) -> None:
+    """One run of the logger, none for `logger=none`. rows: of the result's JSON. made: the artefacts of the rows.
+    files: of the figures; the PNG among them are shown."""
+    with Run(config, "report") as run:
+        logger = run.open()
+        if logger is None:
+            return
+        logger.table(REPORT_TABLE, *flat(rows))
+        pictures = {path.stem: pixels_of(path) for path in files if path.suffix == ".png"}
+        if pictures:
+            logger.images(REPORT_FIGURES, pictures, 0)
+        behind = {model.key: model for artifact in made for model in models_behind(artifact, store)}
+        logger.result(None, behind.values())
+
+
+def flat(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of a table of entries: the keys of all, and `paper cost` for the printed number of `cost`.
+
+    >>> flat([{"row": "flow", "cost": 1.4, "paper": {"cost": 1.35}}, {"row": "flow+gp", "paper": {}, "energy": 0.1}])
+    (['row', 'cost', 'paper cost', 'energy'], [['flow', 1.4, 1.35, None], ['flow+gp', None, None, 0.1]])
+    """
+    entries = []
+    for row in rows:
+        entry: dict[str, Any] = {}
+        for key, value in row.items():
+            if isinstance(value, Mapping):
+                entry |= {f"{key} {name}": number for name, number in value.items()}
+            else:
+                entry[key] = value
+        entries.append(entry)
+    columns = list(dict.fromkeys(key for entry in entries for key in entry))
+    return columns, [[entry.get(column) for column in columns] for entry in entries]

@@ -1,0 +1,137 @@
+"""Where curves, figures and tables go: CSV files, TensorBoard or W&B, under the same names (`gpot.logged`)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread, imsave
+from numpy.typing import NDArray
+
+from gpot.config.choices import LoggerKind
+from gpot.config.schema import Config
+from gpot.store import Artifact
+
+Pixels = NDArray[np.uint8]  # (height, width, 3 or 4)
+_DPI = 110
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a logger says of a run. folder: of its files below `paths.logs`. settings: flat (`gpot.logged.SETTINGS`).
+    options: the resolved config. group: that runs of one sweep share."""
+
+    stage: str
+    name: str
+    folder: str
+    settings: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tags: Sequence[str] = ()
+    group: str | None = None
+
+
+class RunLogger(Protocol):
+    """What gpot asks of a logger, beyond what Lightning does."""
+
+    def images(self, key: str, images: Mapping[str, Pixels], step: int) -> None:
+        """Pictures by their captions."""
+
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Numbers, words and None."""
+
+    def result(self, artifact: Artifact | None, inputs: Iterable[Artifact]) -> None:
+        """The artefact that the run made, and the models that it used."""
+
+    def close(self, failed: bool = False) -> None:
+        """Write what is left. Nothing can be logged after it."""
+
+
+def open_logger(config: Config, about: Description, resume: Path | None = None) -> RunLogger | None:
+    """The logger of the `logger` group for one run; None for `logger=none`, and in all processes but the first.
+
+    resume: a file that survives a kill: what it holds lets W&B go on with the same run.
+    Raises: BadConfig or LoggerUnavailable, of W&B alone.
+    """
+    kind, folder = config.logger.kind, config.paths.logs
+    if kind is LoggerKind.none or getattr(rank_zero_only, "rank", 0) != 0:
+        return None
+    if kind is LoggerKind.wandb:
+        from gpot.training.wandb_logger import start  # here, because wandb takes a second to import
+
+        return start(config, about, resume)
+    made: CsvRun | TensorBoardRun
+    if kind is LoggerKind.csv:
+        made = CsvRun(folder, name=about.folder)
+    else:
+        made = TensorBoardRun(folder, name=about.folder, default_hp_metric=False)
+    made.log_hyperparams(dict(about.settings))
+    return made
+
+
+def lightning_logger(logger: RunLogger | None) -> Logger | bool:
+    """As Lightning's Trainer takes it."""
+    return False if logger is None else cast(Logger, logger)
+
+
+class CsvRun(CSVLogger):
+    """`metrics.csv` and `hparams.yaml`; pictures and tables beside them, in files named by their keys."""
+
+    def images(self, key: str, images: Mapping[str, Pixels], step: int) -> None:
+        for number, pixels in enumerate(images.values()):
+            suffix = f"_{number}" if len(images) > 1 else ""
+            imsave(self._file(f"{key}_{step:08d}{suffix}.png"), pixels)
+
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        with open(self._file(f"{key}.csv"), "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([columns, *rows])
+
+    def result(self, artifact: Artifact | None, inputs: Iterable[Artifact]) -> None:
+        """Nothing more: hparams.yaml has the key."""
+
+    def close(self, failed: bool = False) -> None:
+        self.save()
+
+    def _file(self, name: str) -> Path:
+        path = Path(self.log_dir) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+class TensorBoardRun(TensorBoardLogger):
+    """Scalars, images, and tables as text."""
+
+    def images(self, key: str, images: Mapping[str, Pixels], step: int) -> None:
+        for number, pixels in enumerate(images.values()):
+            self.experiment.add_image(key, pixels, step + number, dataformats="HWC")
+
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        lines = [columns, ["---"] * len(columns), *rows]
+        text = "\n".join("| " + " | ".join("" if v is None else str(v) for v in line) + " |" for line in lines)
+        self.experiment.add_text(key, text)
+
+    def result(self, artifact: Artifact | None, inputs: Iterable[Artifact]) -> None:
+        """Nothing more: the hyper-parameters have the key."""
+
+    def close(self, failed: bool = False) -> None:
+        self.save()
+        self.experiment.close()
+
+
+def pixels_of(picture: Figure | Path) -> Pixels:
+    """A matplotlib figure or a PNG file as RGB values."""
+    if isinstance(picture, Figure):
+        picture.set_dpi(_DPI)
+        canvas = FigureCanvasAgg(picture)
+        canvas.draw()
+        image = np.asarray(canvas.buffer_rgba())
+    else:
+        image = np.round(255 * imread(picture)).astype(np.uint8)
+    return np.ascontiguousarray(image[..., :3])

@@ -26,6 +26,7 @@ from gpot.store import Artifact, Store
 from gpot.training.callbacks import KeepBest
 from gpot.training.fit import fit, intervals
 from gpot.training.flow import FlowModule
+from gpot.training.history import keep_history
 
 WEIGHTS = "weights.safetensors"
 _SPLIT_SEED = 42  # of the training and validation rows, as in the released code
@@ -65,7 +66,9 @@ def flow_stage(config: Config, store: Store, needed_by: str | None = None) -> Ar
         if points is None:
             load_released(flow, str(config.flow.weights))
         else:
-            metrics = _train(flow, points_of(points), config, store.work(recipe.stage, recipe.key))
+            work = store.work(recipe.stage, recipe.key)
+            metrics = _train(flow, points_of(points), config, work)
+            keep_history(work, folder)
         save_file(flow.state_dict(), folder / WEIGHTS)
         return metrics | {"parameters": sum(p.numel() for p in flow.parameters())}
 

@@ -25,6 +25,7 @@ from gpot.store import Artifact, Store
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit
 from gpot.training.gp import GPModule
+from gpot.training.history import keep_history
 
 WEIGHTS = "weights.safetensors"
 _GUARD_POINTS = 512  # held-out points of the exact log-determinant: its mean is then known to a few percent
@@ -78,7 +79,9 @@ def gp_stage(config: Config, store: Store, needed_by: str | None = None) -> Arti
 
     def build(folder: Path) -> Mapping[str, Any]:
         gp = network(config)
-        metrics = _train(gp, pairs, config, store.work(recipe.stage, recipe.key))
+        work = store.work(recipe.stage, recipe.key)
+        metrics = _train(gp, pairs, config, work)
+        keep_history(work, folder)
         save_file({k: v.contiguous() for k, v in gp.state_dict().items()}, folder / WEIGHTS)
         return metrics | {"parameters": sum(p.numel() for p in gp.parameters())}
 

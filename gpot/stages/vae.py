@@ -21,6 +21,7 @@ from gpot.progress import track
 from gpot.stages.common import Recipe, device_of, obtain, plain, without
 from gpot.store import Artifact, Store, file_sha256
 from gpot.training.fit import fit, intervals
+from gpot.training.history import keep_history
 from gpot.training.vae import VAEModule
 from third_party.btcvae import BetaTCVAE
 
@@ -82,7 +83,9 @@ def vae_stage(config: Config, store: Store, needed_by: str | None = None) -> Art
             load_released(vae, settings.weights)
             metrics: dict[str, Any] = {}
         else:
-            metrics = _train(vae, config, store.work(recipe.stage, recipe.key))
+            work = store.work(recipe.stage, recipe.key)
+            metrics = _train(vae, config, work)
+            keep_history(work, folder)
         save_file(vae.state_dict(), folder / WEIGHTS)
         return metrics | {"parameters": sum(p.numel() for p in vae.parameters())}
 

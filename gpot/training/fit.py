@@ -22,6 +22,7 @@ from gpot.config.choices import LoggerKind, Precision
 from gpot.config.schema import Config, OptimizerConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.training.callbacks import EpochSeed, LastCheckpoint, StopWhenNotFinite
+from gpot.training.history import HISTORY, History
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ def fit(
     bar = RichProgressBar(leave=False) if console.is_terminal else TQDMProgressBar(refresh_rate=0)
     last = work / "last.ckpt"
     ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), bar]
+    ours.append(History(work / HISTORY))
     if last.is_file():
         log.info("%s: resuming from its last checkpoint", name)
     elif config.device.accelerator == "cpu":

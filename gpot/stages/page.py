@@ -108,6 +108,7 @@ def _page(config: Config, folder: Path, results: Mapping[str, Payload], made: Ma
     return Page(
         _items(folder, results, made, notes, room), flow_data, flows, traversals, certificate_bars(results),
         histogram_charts(results, rows, made), curve_charts(results, made), trained_models(results, made),
+        [f"{ITEMS[item].label}. {note}" for item in notes if item not in results for note in notes[item]],
     )  # fmt: skip
 
 

@@ -30,8 +30,8 @@ from gpot.training.history import HISTORY
 
 Payload = Mapping[str, Any]
 
-_PARTICLES, _FRAMES = 1200, 20  # points, and intervals of time, of a view: about 0.2 MB each
-_MESH_LINES, _MESH_POINTS, _MESH_SIDE = 13, 49, 3.0
+_PARTICLES, _FRAMES = 1200, 20  # points, and intervals of time, of a view: about 0.35 MB each
+_MESH_LINES, _MESH_POINTS, _MESH_SIDE = 13, 73, 3.0
 _ERROR_POINTS = 2048
 _ERROR_SEED = 0
 _COMMIT = 12

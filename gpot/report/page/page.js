@@ -195,7 +195,7 @@
       byId("flow-cost").textContent = cost;
       byId("flow-mean").textContent = average.map((v) => fixed(v, 2)).join(", ");
       byId("flow-std").textContent = std.map((v) => fixed(v, 2)).join(", ");
-      byId("flow-where").textContent = t === 0 ? "f(x), before the GP flow" : t === 1 ? "s(f(x)), the Monge map" : "on the way";
+      byId("flow-where").textContent = t === 0 ? "f(x), before the GP flow" : t === 1 ? "s(f(x)), after the GP flow" : "on the way";
       canvas.setAttribute("aria-label",
         `${now.group.title}, ${now.flow.name}: ${count} particles at time ${t.toFixed(2)}, mean squared distance to the data ${cost}`);
       slider.setAttribute("aria-valuetext", `${t.toFixed(2)}, cost ${cost}`);

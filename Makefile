@@ -19,7 +19,7 @@ ITEMS := $(REPRODUCE:reproduce-%=%)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test lint bench report reproduce lock clean clean-env $(REPRODUCE)
+.PHONY: help setup test lint bench report page reproduce lock clean clean-env $(REPRODUCE)
 
 help:
 	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
@@ -46,11 +46,18 @@ lint: $(READY) ## ruff and mypy
 bench: $(READY) ## time one training step of the GP flow
 	$(PY) benchmarks/gp_step.py --out outputs/bench/gp_step.json
 
-report: $(READY) ## write tables and figures again from trained models in outputs/ and pretrained/; trains nothing
-	@for item in $(ITEMS); do $(PY) scripts/report.py experiment=$$item upstream=require $(OPTIONS) || exit 1; done
+report: $(READY) ## write tables, figures and the report page again from trained models in outputs/ and pretrained/; trains nothing
+	@missing=; for item in $(ITEMS); do \
+		$(PY) scripts/report.py experiment=$$item upstream=require $(OPTIONS) || missing="$$missing $$item"; done; \
+	$(PY) scripts/page.py $(OPTIONS) || exit 1; \
+	if [ -n "$$missing" ]; then echo "not written, as said above:$$missing" >&2; exit 1; fi
 
-reproduce: ## every table and figure below, in order, and at the end what was reproduced, how close, in how long
+page: $(READY) ## build outputs/report/index.html from the tables and figures that are there
+	$(PY) scripts/page.py $(OPTIONS)
+
+reproduce: ## every table and figure below, in order, the report page, and what was reproduced, how close, in how long
 	@for target in $(REPRODUCE); do $(MAKE) --no-print-directory -f $(SELF) $$target || exit 1; done
+	$(PY) scripts/page.py $(OPTIONS)
 	$(PY) scripts/summary.py $(OPTIONS)
 
 reproduce-table1: $(READY) ## Table 1: disentanglement, completeness and informativeness on dSprites

@@ -27,6 +27,7 @@ from gpot.store import Artifact, Store
 from gpot.training.callbacks import KeepBest
 from gpot.training.fit import fit, intervals
 from gpot.training.flow import FlowModule
+from gpot.training.history import keep_history
 from gpot.training.loggers import RunLogger
 from gpot.training.watch import PaperLines
 
@@ -69,6 +70,7 @@ def flow_stage(config: Config, store: Store, needed_by: str | None = None) -> Ar
             load_released(flow, str(config.flow.weights))
         else:
             metrics = _train(flow, points_of(points), config, store.work(recipe.stage, recipe.key), run.open(store))
+            keep_history(store.work(recipe.stage, recipe.key), folder)
         save_file(flow.state_dict(), folder / WEIGHTS)
         return metrics | {"parameters": sum(p.numel() for p in flow.parameters())}
 

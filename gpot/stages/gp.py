@@ -29,6 +29,7 @@ from gpot.store import Artifact, Store
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit
 from gpot.training.gp import GPModule
+from gpot.training.history import keep_history
 from gpot.training.loggers import RunLogger
 from gpot.training.watch import Energy, FiguresAtIntervals, PaperLines
 
@@ -85,6 +86,7 @@ def gp_stage(config: Config, store: Store, needed_by: str | None = None) -> Arti
     def build(folder: Path) -> Mapping[str, Any]:
         gp = network(config)
         metrics = _train(gp, pairs, config, store, recipe.key, run.open(store))
+        keep_history(store.work(recipe.stage, recipe.key), folder)
         save_file({k: v.contiguous() for k, v in gp.state_dict().items()}, folder / WEIGHTS)
         return metrics | {"parameters": sum(p.numel() for p in gp.parameters())}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,7 @@ def report_stage(config: Config, store: Store) -> list[Path]:
         "device": manifest["device"],
         "versions": manifest["versions"],
         "commit": manifest["commit"],
+        "command": command_of(config),
         "rows": rows,
     }
     if optimum is not None:
@@ -80,6 +82,12 @@ def report_stage(config: Config, store: Store) -> list[Path]:
     # a table cut to a narrow screen loses its digits; a line that wraps does not
     Console(width=max(console.width, _TABLE_WIDTH)).print(terminal(payload))
     return paths + drawn
+
+
+def command_of(config: Config) -> str:
+    """What to type for the same result. Paths say where it is, not what it is, and are left out."""
+    what = [override for override in config.typed if not override.lstrip("+").startswith(("paths.", "hydra."))]
+    return shlex.join(["python", "scripts/report.py", *what])
 
 
 def _none(config: Config, store: Store, made: Made, optimum: Any, folder: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from gpot.stages.common import Recipe, device_of, obtain, plain, without
 from gpot.stages.run import Run
 from gpot.store import Artifact, Store, file_sha256
 from gpot.training.fit import fit, intervals
+from gpot.training.history import keep_history
 from gpot.training.loggers import RunLogger
 from gpot.training.vae import VAEModule
 from third_party.btcvae import BetaTCVAE
@@ -85,6 +86,7 @@ def vae_stage(config: Config, store: Store, needed_by: str | None = None) -> Art
             metrics: dict[str, Any] = {}
         else:
             metrics = _train(vae, config, store.work(recipe.stage, recipe.key), run.open(store))
+            keep_history(store.work(recipe.stage, recipe.key), folder)
         save_file(vae.state_dict(), folder / WEIGHTS)
         return metrics | {"parameters": sum(p.numel() for p in vae.parameters())}
 

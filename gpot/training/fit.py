@@ -20,6 +20,7 @@ from gpot.config.choices import Precision
 from gpot.config.schema import Config, OptimizerConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.training.callbacks import EpochSeed, LastCheckpoint, StopWhenNotFinite
+from gpot.training.history import HISTORY, History
 from gpot.training.loggers import RunLogger, lightning_logger
 from gpot.training.progress import duration, progress_callback
 from gpot.training.watch import LearningRate
@@ -51,6 +52,7 @@ def fit(
     """
     last = work / "last.ckpt"
     ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), LearningRate()]
+    ours.append(History(work / HISTORY))
     if last.is_file():
         log.info("%s: resuming from its last checkpoint", name)
     elif config.device.accelerator == "cpu":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from gpot.maths.transport import gelbrich, transport_cost
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit
 from gpot.training.gp import GPModule
+from gpot.training.history import HISTORY
 from gpot.training.schedule import one_cycle, penalty_weight
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:You are trying to `self.log")
@@ -180,6 +182,13 @@ def test_a_run_killed_while_its_checkpoint_is_written_resumes(
     _resumes(config, tmp_path, whole, (3, 1), torn, Killed, lost=0)
 
 
+def history(work: Path) -> list[dict[str, float]]:
+    found: list[dict[str, float]] = json.loads((work / HISTORY).read_text())
+    assert [entry["epoch"] for entry in found] == list(range(EPOCHS))
+    assert all({"val/cost", "train/cost", "train/penalty", "penalty/weight"} <= set(entry) for entry in found)
+    return found
+
+
 def _resumes(
     config: Config,
     work: Path,
@@ -201,6 +210,7 @@ def _resumes(
     assert same(resumed.weights(), weights) and resumed.gp.n_steps == run.gp.n_steps
     assert resumed.guard.state_dict() == run.guard.state_dict()
     assert same(load_file(resumed.guard.file), load_file(run.guard.file))
+    assert history(work) == history(run.work), "the course of the training is that of a run that nobody ended"
     return caught.value
 
 
@@ -213,6 +223,7 @@ def test_a_finished_run_is_not_run_again(
     again = Run(config, run.work, seed=99).fit(recorder)
     assert recorder.steps == [] and same(again.weights(), weights)
     assert again.guard.state_dict() == run.guard.state_dict()
+    assert len(history(run.work)) == EPOCHS
     again.guard.restore()
     assert same(again.weights(), load_file(run.guard.file))
 

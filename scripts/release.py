@@ -14,6 +14,7 @@ from pathlib import Path
 from gpot.config import Config, entry
 from gpot.config.schema import ImagesConfig, MnistConfig
 from gpot.errors import BadConfig
+from gpot.stages.common import open_store
 from gpot.stages.flow import flow_stage
 from gpot.stages.gp import gp_stage
 from gpot.stages.rows import report_rows
@@ -43,11 +44,11 @@ def main(config: Config) -> None:
             "a release holds models trained here, in the folder of `pretrained`; found vae.weights, flow.weights or "
             "pretrained=null. Leave these options out."
         )
-    store = Store(Path(config.paths.artifacts))
-    for artifact in models(config, store):
+    for artifact in models(config, open_store(config)):
         target = Path(config.pretrained) / artifact.stage / artifact.key
-        shutil.copytree(artifact.folder, target, dirs_exist_ok=True)
-        print(target)
+        if not target.is_dir():  # what is released already is found there
+            shutil.copytree(artifact.folder, target)
+            print(target)
 
 
 if __name__ == "__main__":

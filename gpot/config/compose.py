@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -51,10 +52,10 @@ def known_keys(name: str, keys: Sequence[str]) -> str:
 
 
 def sibling(config: Config, experiment: str, **groups: str) -> Config:
-    """The report config of another experiment, with everything else as typed for this one, but for the options of
-    `groups`."""
+    """The report config of another experiment, with everything else as typed for this one, but for `groups`: other
+    options of these, as they stand in their files."""
     changed = {"experiment": experiment} | groups
-    kept = [override for override in config.typed if override.lstrip("+").partition("=")[0] not in changed]
+    kept = [override for override in config.typed if re.split(r"[=.]", override.lstrip("+"))[0] not in changed]
     return compose("report", [*kept, *(f"{group}={option}" for group, option in changed.items())])
 
 

@@ -111,10 +111,14 @@ def test_the_other_items_share_what_is_made(folder: Path, gaussians: tuple[Confi
         result = payload(paths)
         if item == "table3":
             assert [(row["dataset"], row["row"]) for row in result["rows"]] == [
-                ("eight_gaussians", "flow+gp"), ("two_moons", "flow+gp")
+                ("eight_gaussians", "flow+gp"), ("two_moons", "flow+gp"),
+                ("eight_gaussians", "flow+gp:paper budget"), ("two_moons", "flow+gp:paper budget"),
             ]  # fmt: skip
             printed = [(row["paper"]["epochs"], row["paper"]["n_steps"], row["paper"]["lr"]) for row in result["rows"]]
-            assert printed == [(2000, 20, 1e-2), (1000, 15, 5e-3)]
+            assert printed == 2 * [(2000, 20, 1e-2), (1000, 15, 5e-3)]
+            # what the paper's budget configures, untrained, is what is printed
+            own = [(row["epochs"], row["n_steps"], row["lr"], row["n_parameters_gp"]) for row in result["rows"][2:]]
+            assert own == [(2000, 20, 1e-2, 332), (1000, 15, 5e-3, 332)]
     assert made() == before
 
 
@@ -172,7 +176,7 @@ def test_the_released_flow_has_its_known_numbers(tmp_path: Path) -> None:
 
 def test_table_1_of_points_is_refused(folder: Path) -> None:
     config = tiny(folder, "dataset=two_moons")
-    with pytest.raises(BadConfig, match=r"two_moons.*experiment=fig3"):
+    with pytest.raises(BadConfig, match=r"two_moons.*experiment=fig4"):
         report_stage(config, open_store(config))
 
 

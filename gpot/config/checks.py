@@ -223,10 +223,32 @@ def penalty_consistent(config: Config) -> None:
 
 
 def device_present(config: Config) -> None:
-    if config.device.accelerator == "gpu" and not torch.cuda.is_available():
+    if config.device.kind == "gpu" and not torch.cuda.is_available():
         raise BadConfig(
             "device=gpu asks for a CUDA GPU, and torch finds none. Type device=cpu, or install a CUDA torch."
         )
+
+
+def processes_fit(config: Config) -> None:
+    processes = config.device.processes
+    if processes == 1:
+        return
+    if processes < 1:
+        raise BadConfig(f"device.devices must be the number of processes, got {processes}. Set device.devices=2.")
+    have = torch.cuda.device_count()
+    if config.device.kind == "gpu" and processes > have:
+        raise BadConfig(
+            f"device.strategy=ddp gives each of device.devices={processes} processes a GPU, and torch finds {have}. Set "
+            f"device.devices={have}, or device.accelerator=cpu."
+        )
+    sizes = {"flow.batch_size": config.flow.batch_size}
+    sizes |= {f"{name}.batch_size": gp.batch_size for name, gp in gps_of(config).items()}
+    for name, size in sizes.items():
+        if size % processes:
+            raise BadConfig(
+                f"device.strategy=ddp shares each batch among device.devices={processes} processes, and "
+                f"{name}={size} is no multiple of that. Set {name}={max(1, size // processes) * processes}."
+            )
 
 
 RULES: tuple[Callable[[Config], None], ...] = (
@@ -242,6 +264,7 @@ RULES: tuple[Callable[[Config], None], ...] = (
     split_fits,
     penalty_consistent,
     device_present,
+    processes_fit,
 )
 
 

@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from gpot.config.choices import LoggerKind, Precision
 from gpot.config.schema import Config, OptimizerConfig
 from gpot.data.datamodule import ArrayDataModule
+from gpot.errors import BadConfig
 from gpot.training.callbacks import EpochSeed, LastCheckpoint, StopWhenNotFinite
+from gpot.training.processes import train_in_processes
 
 log = logging.getLogger(__name__)
 
@@ -53,36 +57,76 @@ def fit(
     optimizer: OptimizerConfig,
     callbacks: Sequence[Callback] = (),
     precision: Precision = Precision.float32,
-) -> L.Trainer:
+    separable: bool = True,
+) -> Mapping[str, float]:
     """Train to the last epoch, from `work/last.ckpt` if that is there.
 
     Arguments: module, data: what learns from what. config: device and logger are taken from it. epochs: Lightning
     epochs. work: folder of the checkpoints. name: of the run, for the progress bar and the logger. optimizer: its
-    gradient clip is used here. callbacks: further ones. precision: of the network's products. Returns: the trainer, at
-    its end.
+    gradient clip is used here. callbacks: further ones. precision: of the network's products. separable: the loss is a
+    mean over the rows of a batch, so that with `device=ddp` processes may share the batch and reach what one would;
+    where it is not, one process trains.
+    Returns: the last value of each logged metric.
+    Raises: BadConfig where the processes cannot share the batch evenly.
     """
+    processes = config.device.processes if separable else 1
+    if processes != config.device.processes:
+        log.warning("%s: one process trains, since its loss is not a mean over the points of a batch", name)
+    if data.sampler.batch_size % processes:
+        raise BadConfig(
+            f"device.strategy=ddp shares each batch among {processes} processes, and a batch of {name} has "
+            f"{data.sampler.batch_size} rows. Set a batch_size that is a multiple of {processes}."
+        )
+    last = work / "last.ckpt"
+    if last.is_file():
+        log.info("%s: resuming from its last checkpoint", name)
+    elif config.device.kind == "cpu":
+        _announce(module, data, config, epochs * len(data.sampler), name)
+
+    def train(module: L.LightningModule, callbacks: Sequence[Callback]) -> Mapping[str, float]:
+        return _train(module, data, config, epochs, work, name, optimizer, callbacks, precision, processes)
+
+    return train(module, callbacks) if processes == 1 else train_in_processes(train, module, callbacks, processes)
+
+
+def _train(
+    module: L.LightningModule,
+    data: ArrayDataModule,
+    config: Config,
+    epochs: int,
+    work: Path,
+    name: str,
+    optimizer: OptimizerConfig,
+    callbacks: Sequence[Callback],
+    precision: Precision,
+    processes: int,
+) -> Mapping[str, float]:
+    """The trainer of this process: the only one, or one of several that share each batch."""
     console = Console(stderr=True)
     bar = RichProgressBar(leave=False) if console.is_terminal else TQDMProgressBar(refresh_rate=0)
     last = work / "last.ckpt"
-    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), bar]
-    if last.is_file():
-        log.info("%s: resuming from its last checkpoint", name)
-    elif config.device.accelerator == "cpu":
-        _announce(module, data, config, epochs * len(data.sampler), name)
+    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), EpochLines(name)]
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # data is in memory already, so Lightning's advice on workers does not apply
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        # every process validates on all points, so there is nothing to average
+        warnings.filterwarnings("ignore", message=".*It is recommended to use `self.log.*sync_dist.*")
+        warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
         trainer = L.Trainer(
-            accelerator=config.device.accelerator,
-            devices=config.device.devices,
+            accelerator=config.device.kind,
+            devices=processes if processes != config.device.processes else config.device.devices,
+            strategy="auto" if processes == 1 else DDPStrategy(),
+            # never Slurm's: its tasks are jobs of a sweep, and not processes of one training
+            plugins=[LightningEnvironment()],
+            use_distributed_sampler=False,  # the data module shares the batches itself
             max_epochs=epochs,
             precision=_PRECISION[precision],
             gradient_clip_val=optimizer.gradient_clip,
             logger=make_logger(config, name),
-            callbacks=[*callbacks, *ours, EpochLines(name)],
+            callbacks=[*callbacks, *ours, bar],
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=50,
@@ -93,7 +137,7 @@ def fit(
             trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
         except SIGTERMException as stop:
             raise SystemExit(128 + signal.SIGTERM) from stop  # Lightning would end with status 0, as if all were done
-    return trainer
+    return {key: float(value) for key, value in trainer.callback_metrics.items()}
 
 
 class EpochLines(Callback):
@@ -105,9 +149,12 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         total = trainer.max_epochs or 1
         epoch = trainer.current_epoch + 1
-        if epoch % max(1, total // 10) and epoch != total:
+        if epoch % max(1, total // 10) and epoch != total and trainer.world_size == 1:
             return
+        # with several processes reading a metric is an exchange: all of them do, and before a bar of the first does
         shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "train/"))}
+        if not trainer.is_global_zero or (epoch % max(1, total // 10) and epoch != total):
+            return
         log.info("%s: epoch %d/%d  %s", self.name, epoch, total, "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
 
 

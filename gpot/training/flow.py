@@ -47,7 +47,7 @@ class FlowModule(L.LightningModule):
 
     def training_step(self, batch: tuple[Tensor], _: int) -> Tensor:
         nll = self._nll(self.likelihood.training, batch[0])
-        self.log("train/nll", nll, on_step=False, on_epoch=True)
+        self.log("train/nll", nll, on_step=False, on_epoch=True, sync_dist=True)
         return nll
 
     def validation_step(self, batch: tuple[Tensor], _: int) -> None:

@@ -85,14 +85,14 @@ CONF
     munged --force --key-file="$folder/munge/key" --socket="$folder/munge/socket" --pid-file="$folder/munged.pid" \
         --log-file="$folder/munge/log" --seed-file="$folder/munge/seed" --num-threads=2
     export SLURM_CONF=$conf
-    slurmctld -c -f "$conf"
-    slurmd -c -f "$conf"
+    slurmctld -c -f "$conf" || true
+    slurmd -c -f "$conf" || true
     for _ in $(seq 100); do
         case $(sinfo --noheader --format=%T 2>/dev/null || true) in idle*) echo "export SLURM_CONF=$conf"; return ;; esac
         sleep 0.2
     done
     echo "one_node_slurm: the node did not come up in 20 s. See $folder/slurmctld.log and $folder/slurmd.log:" >&2
-    tail -n 5 "$folder/slurmctld.log" "$folder/slurmd.log" >&2
+    for log in "$folder"/slurm*.log; do tail -n 5 "$log" >&2; done
     stop
     exit 4
 }

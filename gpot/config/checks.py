@@ -238,8 +238,8 @@ def processes_fit(config: Config) -> None:
     have = torch.cuda.device_count()
     if config.device.kind == "gpu" and processes > have:
         raise BadConfig(
-            f"device.strategy=ddp gives each of device.devices={processes} processes a GPU, and torch finds {have}. Set "
-            f"device.devices={have}, or device.accelerator=cpu."
+            f"device.strategy=ddp gives each of device.devices={processes} processes a GPU, and torch finds {have}. "
+            f"Set device.devices={have}, or device.accelerator=cpu."
         )
     sizes = {"flow.batch_size": config.flow.batch_size}
     sizes |= {f"{name}.batch_size": gp.batch_size for name, gp in gps_of(config).items()}

@@ -72,9 +72,13 @@ def entry(root: str) -> Callable[[Function], Callable[[], None]]:
                 done = conclude(command)
             except (GpotError, HydraException, OmegaConfBaseException) as error:
                 print(explain(error), file=sys.stderr)
+            except Exception as error:
+                if SweepFolder.current is None:
+                    raise
+                # its jobs handle their own errors: a launcher lost a process, which took the rest of its batch along
+                print(f"the sweep ended early: {explain(error)}", file=sys.stderr)
             finally:
-                if SweepFolder.current is not None:  # a launcher lost a process, or was interrupted
-                    conclude(command)
+                conclude(command)
             if not done:
                 sys.exit(1)
 

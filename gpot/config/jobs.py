@@ -96,7 +96,9 @@ def read_records(folder: Path) -> list[JobRecord]:
             content = json.loads(path.read_text(encoding="utf-8"))
             records.append(JobRecord(**{**content, "status": Status(content["status"])}))
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise BadInput(f"{path} was to be the record of a job ({error}). Remove it, and run the sweep again.") from error
+            raise BadInput(
+                f"{path} was to be the record of a job ({error}). Remove it, and run the sweep again."
+            ) from error
     return sorted(records, key=lambda record: list(record.settings.items()))
 
 
@@ -124,7 +126,7 @@ def run_job(
 ) -> None:
     """One job of a sweep: its failure is recorded and logged with its overrides, and is not raised.
 
-    Arguments: function: the script's. make_config: checks the composed config. script: name of its root. run: identifies
+    Arguments: function: the script's. make_config: checks the composed config. script: name of its root. run: of
     the command. explain: an error as one message.
     """
     hydra = HydraConfig.get()

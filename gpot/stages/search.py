@@ -1,8 +1,8 @@
 """Search for hyper-parameters of the GP flow: Optuna proposes, stage `gp` trains, a study in a database remembers.
 
-The study's name follows from all that was asked but the number of trials, so that the same command goes on with it, with
-more trials if more are asked for. Several processes may work on one study. Trials are compared by a metric of validation;
-held-out points are for the one that won.
+The study's name follows from all that was asked but the number of trials, so that the same command goes on with it,
+with more trials if more are asked for. Several processes may work on one study. Trials are compared by a metric of
+validation; held-out points are for the one that won.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def search_stage(config: Config, store: Store) -> tuple[optuna.Study, Artifact]:
 def needed(config: Config) -> SearchConfig:
     """The `search` group.  Raises: BadConfig if there is none, or a range has no values."""
     if config.search is None:
-        raise BadConfig("a search needs a space, and search is null. Type search=gp, or write a file in configs/search.")
+        raise BadConfig(
+            "a search needs a space, and search is null. Type search=gp, or write a file in configs/search."
+        )
     for name, values in config.search.space.items():
         given = values.choices is not None, values.low is not None and values.high is not None
         if given.count(True) != 1 or (values.low is not None and values.high is not None and values.low > values.high):

@@ -57,12 +57,11 @@ class Run:
         self.config, self.work = config, work
 
     def fit(self) -> dict[str, float]:
-        return dict(
-            fit(
-                self.module, self.data, self.config,
-                epochs=3, work=self.work, name="test", optimizer=self.optimizer, callbacks=[self.guard],
-            )  # fmt: skip
-        )
+        metrics = fit(
+            self.module, self.data, self.config,
+            epochs=3, work=self.work, name="test", optimizer=self.optimizer, callbacks=[self.guard],
+        )  # fmt: skip
+        return dict(metrics)
 
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in self.gp.state_dict().items()}
@@ -91,7 +90,10 @@ def test_two_processes_reach_what_one_reaches(one: Config, two: Config, tmp_path
         torch.testing.assert_close(shared[name], tensor, rtol=0.0, atol=1e-9)
     assert metrics[1] == pytest.approx(metrics[0], rel=1e-6) and {"train/cost", "val/cost"} <= set(metrics[0])
     assert runs[0].guard.best == pytest.approx(runs[1].guard.best, rel=1e-6)
-    assert (runs[0].guard.best_epoch, runs[0].guard.refinements) == (runs[1].guard.best_epoch, runs[1].guard.refinements)
+    assert (runs[0].guard.best_epoch, runs[0].guard.refinements) == (
+        runs[1].guard.best_epoch,
+        runs[1].guard.refinements,
+    )
     assert runs[0].guard.refinements > 0, "the grid was refined in every process"
     assert sorted(p.name for p in (tmp_path / "two").iterdir()) == ["best.safetensors", "last.ckpt"]
     runs[1].guard.restore()

@@ -1,6 +1,8 @@
 # Everything here only calls a script. `make` alone lists the targets.
 PYTHON ?= python3
 BUDGET ?= quick
+SWEEP ?= lambda
+LAUNCHER ?= joblib
 PRETRAINED ?= pretrained
 DEVICE ?=
 OVERRIDES ?=
@@ -19,7 +21,7 @@ ITEMS := $(REPRODUCE:reproduce-%=%)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test lint bench report reproduce lock clean clean-env $(REPRODUCE)
+.PHONY: help setup test lint bench report sweep sweep-summary reproduce lock clean clean-env $(REPRODUCE)
 
 help:
 	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
@@ -48,6 +50,12 @@ bench: $(READY) ## time one training step of the GP flow
 
 report: $(READY) ## write tables and figures again from trained models in outputs/ and pretrained/; trains nothing
 	@for item in $(ITEMS); do $(PY) scripts/report.py experiment=$$item upstream=require $(OPTIONS) || exit 1; done
+
+sweep: $(READY) ## run a ready sweep: SWEEP=lambda|steps|size|pairs LAUNCHER=joblib|submitit_slurm|...; again: what is missing
+	$(PY) scripts/evaluate.py -m sweep=$(SWEEP) launcher=$(LAUNCHER) $(OPTIONS)
+
+sweep-summary: $(READY) ## tables (mean and spread over seeds) and plots of all sweeps, from what they left; runs nothing
+	$(PY) scripts/sweep_summary.py
 
 reproduce: ## every table and figure below, in order
 	@for target in $(REPRODUCE); do $(MAKE) --no-print-directory -f $(SELF) $$target || exit 1; done

@@ -111,10 +111,9 @@ def test_what_is_missing_is_listed_with_its_command(jobs: Jobs) -> None:
 
 def test_one_result_counts_once_and_nothing_is_hidden(tmp_path: Path) -> None:
     jobs = Jobs(tmp_path)
-    for seed in ("0", "1", "2"):  # the evaluation is one and the same
-        record = jobs.add({"cost": 2.0}, penalty_weight="0", gp_seed=seed)
-        jobs_artifacts = {"evaluate": record.artifacts["evaluate"]} if seed == "0" else jobs_artifacts
-        dataclasses.replace(record, artifacts=jobs_artifacts).write(jobs.sweep)
+    first, *others = (jobs.add({"cost": 2.0}, penalty_weight="0", gp_seed=seed) for seed in ("0", "1", "2"))
+    for record in others:  # the evaluation is one and the same
+        dataclasses.replace(record, artifacts=first.artifacts).write(jobs.sweep)
     jobs.add({"cost": 3.0}, penalty_weight="1", gp_seed="0")
     jobs.add({"cost": float("nan")}, penalty_weight="1", gp_seed="1")
     once, bad = summarize(jobs.sweep).groups

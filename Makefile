@@ -1,6 +1,8 @@
 # Everything here only calls a script. `make` alone lists the targets.
 PYTHON ?= python3
 BUDGET ?= quick
+SWEEP ?= lambda
+LAUNCHER ?= joblib
 PRETRAINED ?= pretrained
 DEVICE ?=
 OVERRIDES ?=
@@ -19,7 +21,7 @@ ITEMS := $(REPRODUCE:reproduce-%=%)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test lint bench report page reproduce lock clean clean-env $(REPRODUCE)
+.PHONY: help setup test lint bench report page sweep sweep-summary reproduce lock clean clean-env $(REPRODUCE)
 
 help:
 	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
@@ -54,6 +56,12 @@ report: $(READY) ## write tables, figures and the report page again from trained
 
 page: $(READY) ## build outputs/report/index.html from the tables and figures that are there
 	$(PY) scripts/page.py $(OPTIONS)
+
+sweep: $(READY) ## run a ready sweep: SWEEP=lambda|steps|size|pairs LAUNCHER=joblib|submitit_slurm|...; again: what is missing
+	$(PY) scripts/evaluate.py -m sweep=$(SWEEP) launcher=$(LAUNCHER) $(OPTIONS)
+
+sweep-summary: $(READY) ## tables (mean and spread over seeds) and plots of all sweeps, from what they left; runs nothing
+	$(PY) scripts/sweep_summary.py
 
 reproduce: ## every table and figure below, in order, the report page, and what was reproduced, how close, in how long
 	@for target in $(REPRODUCE); do $(MAKE) --no-print-directory -f $(SELF) $$target || exit 1; done

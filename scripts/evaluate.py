@@ -8,11 +8,14 @@ Writes outputs/artifacts/evaluate/<key>/metrics.json.
 from gpot.config import Config, entry
 from gpot.stages.common import open_store
 from gpot.stages.evaluate import evaluate_stage, gp_row
+from gpot.store import Artifact
 
 
 @entry("evaluate")
-def main(config: Config) -> None:
-    print(evaluate_stage(config, open_store(config), gp_row(config)).folder)
+def main(config: Config) -> list[Artifact]:
+    artifact = evaluate_stage(config, open_store(config), gp_row(config))
+    print(artifact.folder)
+    return [artifact]
 
 
 if __name__ == "__main__":

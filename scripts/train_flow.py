@@ -8,11 +8,14 @@ Writes outputs/artifacts/flow/<key>/.
 from gpot.config import Config, entry
 from gpot.stages.common import open_store
 from gpot.stages.flow import flow_stage
+from gpot.store import Artifact
 
 
 @entry("train_flow")
-def main(config: Config) -> None:
-    print(flow_stage(config, open_store(config)).folder)
+def main(config: Config) -> list[Artifact]:
+    artifact = flow_stage(config, open_store(config))
+    print(artifact.folder)
+    return [artifact]
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@ Writes outputs/artifacts/gp/<key>/.
 from gpot.config import Config, entry
 from gpot.stages.common import open_store
 from gpot.stages.gp import gp_stage
+from gpot.store import Artifact
 
 
 @entry("train_gp")
-def main(config: Config) -> None:
-    print(gp_stage(config, open_store(config)).folder)
+def main(config: Config) -> list[Artifact]:
+    artifact = gp_stage(config, open_store(config))
+    print(artifact.folder)
+    return [artifact]
 
 
 if __name__ == "__main__":

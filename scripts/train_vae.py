@@ -8,13 +8,16 @@ Writes outputs/artifacts/vae/<key>/ and outputs/artifacts/latents/<key>/.
 from gpot.config import Config, entry
 from gpot.stages.common import open_store
 from gpot.stages.vae import latents_stage, vae_stage
+from gpot.store import Artifact
 
 
 @entry("train_vae")
-def main(config: Config) -> None:
+def main(config: Config) -> list[Artifact]:
     store = open_store(config)
-    print(vae_stage(config, store).folder)
-    print(latents_stage(config, store).folder)
+    made = [vae_stage(config, store), latents_stage(config, store)]
+    for artifact in made:
+        print(artifact.folder)
+    return made
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from gpot.config.choices import Inverse, PenaltyKind, Source, VelocityName, WandbMode
+from gpot.config.choices import Inverse, LoggerKind, PenaltyKind, Source, VelocityName, WandbMode
 from gpot.config.schema import (
     BNAFConfig,
     Config,
@@ -238,10 +238,37 @@ def logger_fits(config: Config) -> None:
 
 
 def device_present(config: Config) -> None:
-    if config.device.accelerator == "gpu" and not torch.cuda.is_available():
+    if config.device.kind == "gpu" and not torch.cuda.is_available():
         raise BadConfig(
             "device=gpu asks for a CUDA GPU, and torch finds none. Type device=cpu, or install a CUDA torch."
         )
+
+
+def processes_fit(config: Config) -> None:
+    processes = config.device.processes
+    if processes == 1:
+        return
+    if processes < 1:
+        raise BadConfig(f"device.devices must be the number of processes, got {processes}. Set device.devices=2.")
+    if config.logger.kind is not LoggerKind.none:
+        raise BadConfig(
+            f"logger={config.logger.name} follows a training in one process, and device.strategy=ddp has {processes}. "
+            "Type logger=none, or another device."
+        )
+    have = torch.cuda.device_count()
+    if config.device.kind == "gpu" and processes > have:
+        raise BadConfig(
+            f"device.strategy=ddp gives each of device.devices={processes} processes a GPU, and torch finds {have}. "
+            f"Set device.devices={have}, or device.accelerator=cpu."
+        )
+    sizes = {"flow.batch_size": config.flow.batch_size}
+    sizes |= {f"{name}.batch_size": gp.batch_size for name, gp in gps_of(config).items()}
+    for name, size in sizes.items():
+        if size % processes:
+            raise BadConfig(
+                f"device.strategy=ddp shares each batch among device.devices={processes} processes, and "
+                f"{name}={size} is no multiple of that. Set {name}={max(1, size // processes) * processes}."
+            )
 
 
 RULES: tuple[Callable[[Config], None], ...] = (
@@ -258,6 +285,7 @@ RULES: tuple[Callable[[Config], None], ...] = (
     penalty_consistent,
     logger_fits,
     device_present,
+    processes_fit,
 )
 
 

@@ -130,6 +130,13 @@ class WandbMode(str, Enum):
     offline = "offline"
 
 
+class Strategy(str, Enum):
+    """One process, or several that share each batch and average their gradients (distributed data parallel)."""
+
+    single = "single"
+    ddp = "ddp"
+
+
 class Upstream(str, Enum):
     """When a stage needs an earlier one's result and the store lacks it: make it, or stop and name the command."""
 

@@ -6,7 +6,8 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import schema
 from gpot.config.compose import CONFIGS, known_keys, to_config
+from gpot.config.jobs import Made, SweepFolder, conclude, in_sweep, run_job
 from gpot.errors import GpotError
 
 
@@ -37,30 +39,53 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def entry(root: str) -> Callable[[Callable[[schema.Config], None]], Callable[[], None]]:
-    """Decorator: compose `configs/<root>.yaml` with the command line, check it, and hand the typed config to the
-    function.
+Function = Callable[[schema.Config], Sequence[Made] | None]
 
-    A user's mistake ends in one message and exit status 1, without a traceback.
+
+def entry(root: str) -> Callable[[Function], Callable[[], None]]:
+    """Decorator: compose `configs/<root>.yaml` with the command line, check it, and hand the typed config to the
+    function, which returns the artefacts that it was asked for.
+
+    A user's mistake ends in one message and exit status 1, without a traceback. With `-m` each job leaves a record
+    (`gpot.config.jobs`) and a job that fails leaves the others alone; the exit status is 1 unless all are done.
     """
 
-    def decorate(function: Callable[[schema.Config], None]) -> Callable[[], None]:
+    def decorate(function: Function) -> Callable[[], None]:
         def run() -> None:
             schema.register()
+            command = uuid.uuid4().hex
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands errors through, in place of its own printing
 
             @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=root)
             def hydra_main(tree: DictConfig) -> None:
-                hydra_config = HydraConfig.get()
-                config = to_config(tree, hydra_config.overrides.task)
-                if hydra_config.mode is RunMode.MULTIRUN:
-                    config.multirun = Path(hydra_config.sweep.dir).name
-                function(config)
+                schema.register()  # once more: a job of a sweep may be in another process
 
+                def config() -> schema.Config:
+                    hydra_config = HydraConfig.get()
+                    config = to_config(tree, hydra_config.overrides.task)
+                    if hydra_config.mode is RunMode.MULTIRUN:
+                        config.multirun = Path(hydra_config.sweep.dir).name
+                    return config
+
+                if in_sweep():
+                    run_job(function, config, root, command, explain)
+                else:
+                    function(config())
+
+            done = False
             try:
                 hydra_main()
+                done = conclude(command)
             except (GpotError, HydraException, OmegaConfBaseException) as error:
                 print(explain(error), file=sys.stderr)
+            except Exception as error:
+                if SweepFolder.current is None:
+                    raise
+                # its jobs handle their own errors: a launcher lost a process, which took the rest of its batch along
+                print(f"the sweep ended early: {explain(error)}", file=sys.stderr)
+            finally:
+                conclude(command)
+            if not done:
                 sys.exit(1)
 
         run.__doc__ = function.__doc__

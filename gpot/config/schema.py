@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+import torch
 from hydra.core.config_store import ConfigStore
 
 from gpot.config.choices import (
@@ -28,6 +29,7 @@ from gpot.config.choices import (
     Solver,
     Source,
     Split,
+    Strategy,
     Upstream,
     VelocityName,
     WandbMode,
@@ -205,6 +207,7 @@ class GpConfig:
     epochs_penalized: int  # Table 4 gives runs with Euler's penalty another number of epochs
     batch_size: int
     twist: TwistConfig = field(default_factory=TwistConfig)
+    seed: Optional[int] = None  # of the GP flow alone, so that repetitions share a frozen flow; null: the run's seed
 
 
 @dataclass
@@ -245,8 +248,23 @@ class OptimizersConfig:
 @dataclass
 class DeviceConfig:
     name: str
-    accelerator: str
+    accelerator: str  # cpu, gpu, or auto: gpu where there is one
     devices: Any  # a number of devices, or a list of indices
+    strategy: Strategy = Strategy.single
+
+    @property
+    def kind(self) -> str:
+        """`cpu` or `gpu`."""
+        if self.accelerator == "auto":
+            return "gpu" if torch.cuda.is_available() else "cpu"
+        return self.accelerator
+
+    @property
+    def processes(self) -> int:
+        """How many processes train one network together."""
+        if self.strategy is Strategy.single:
+            return 1
+        return len(self.devices) if isinstance(self.devices, list) else int(self.devices)
 
 
 @dataclass
@@ -385,6 +403,37 @@ class ReportConfig:
 
 
 @dataclass
+class SweepConfig:
+    """A question, and how the summary of its sweep answers it. Options are named as they are typed."""
+
+    name: str
+    question: str
+    x: str  # the option on the horizontal axis
+    lines: Optional[str]  # the option that has a line for each value
+    metrics: list[str]  # one panel each: keys of gpot.report.names.METRICS
+
+
+@dataclass
+class RangeConfig:
+    """Values of one option: `choices`, or numbers from `low` to `high`, even in their logarithm if `log`."""
+
+    low: Optional[float] = None
+    high: Optional[float] = None
+    log: bool = False
+    integer: bool = False
+    choices: Optional[list[Any]] = None
+
+
+@dataclass
+class SearchConfig:
+    name: str
+    trials: int  # of the whole study, those of earlier runs included
+    metric: str  # of the trained GP flow's manifest; the lowest is the best
+    folder: str  # of the studies
+    space: dict[str, RangeConfig]  # option, as it is typed -> its values
+
+
+@dataclass
 class Config:
     seed: int
     upstream: Upstream
@@ -401,6 +450,8 @@ class Config:
     report: ReportConfig
     paths: PathsConfig
     vae: Optional[VaeConfig] = None  # of datasets of images
+    sweep: Optional[SweepConfig] = None  # of a ready sweep
+    search: Optional[SearchConfig] = None  # of scripts/search.py
     typed: list[str] = field(default_factory=list)  # the overrides on the command line, to compose a sibling config
     multirun: Optional[str] = None  # of a job of a sweep: the sweep's name, by which its runs are grouped
 
@@ -416,6 +467,8 @@ GROUPS: dict[str, type] = {
     "logger": LoggerConfig,
     "budget": BudgetConfig,
     "paths": PathsConfig,
+    "sweep": SweepConfig,
+    "search": SearchConfig,
 }
 
 

@@ -37,11 +37,18 @@ class ShuffledBatches(Sampler[Tensor]):
     One iteration yields `n_batches` batches and starts where the `epoch` before ended: batch number epoch * n_batches
     of the endless sequence. Batches therefore depend on the seed and the step alone, not on where training was
     interrupted.
+
+    Several processes share each batch: after `set_share(rank, processes)` this one has rows rank, rank + processes, ...
+    of it, so that together they see what one process would.
     """
 
     def __init__(self, n_rows: int, batch_size: int, n_batches: int, seed: int) -> None:
         self.n_rows, self.batch_size, self.n_batches, self.seed = n_rows, min(batch_size, n_rows), n_batches, seed
         self.epoch = 0
+        self.rank, self.processes = 0, 1
+
+    def set_share(self, rank: int, processes: int) -> None:
+        self.rank, self.processes = rank, processes
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -57,7 +64,7 @@ class ShuffledBatches(Sampler[Tensor]):
             if number != drawn:
                 generator = torch.Generator().manual_seed(self.seed + number)
                 drawn, order = number, torch.randperm(self.n_rows, generator=generator)
-            yield order[place * self.batch_size : (place + 1) * self.batch_size]
+            yield order[place * self.batch_size : (place + 1) * self.batch_size][self.rank :: self.processes]
 
 
 def _unchanged(batch: Batch) -> Batch:
@@ -91,6 +98,7 @@ class ArrayDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         if self.trainer is not None:
             self.sampler.set_epoch(self.trainer.current_epoch)
+            self.sampler.set_share(self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(self.train, batch_sampler=self.sampler, collate_fn=_unchanged)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -99,17 +99,18 @@ def obtain(
 
 def device_of(config: Config) -> torch.device:
     """Where evaluation runs: the first device of the `device` group."""
-    if config.device.accelerator != "gpu":
+    if config.device.kind != "gpu":
         return torch.device("cpu")
     devices = config.device.devices
     return torch.device("cuda", devices[0] if isinstance(devices, list) else 0)
 
 
 def device_words(config: Config) -> str:
-    """Kind of device for the manifest: the GPU's name, or the number of threads."""
-    if config.device.accelerator == "gpu":
-        return torch.cuda.get_device_name(device_of(config))
-    return f"cpu, {torch.get_num_threads()} threads"
+    """Kind of device for the manifest: the GPU's name, or the number of threads; and the processes, if several."""
+    gpu = config.device.kind == "gpu"
+    words = torch.cuda.get_device_name(device_of(config)) if gpu else f"cpu, {torch.get_num_threads()} threads"
+    processes = config.device.processes
+    return words if processes == 1 else f"{words}, {processes} processes"
 
 
 def generator(config: Config, purpose: int) -> torch.Generator:

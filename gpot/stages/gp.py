@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ def network(config: Config) -> GaussianPreserving:
     return GaussianPreservingFlow(velocity(config), gp.chart, gp.n_steps, gp.method)
 
 
+def own_seed(config: Config) -> Config:
+    """The config whose `seed` is that of the GP flow: what comes before it keeps the run's."""
+    return config if config.gp.seed is None else dataclasses.replace(config, seed=config.gp.seed)
+
+
 def n_epochs(config: Config) -> int:
     """Epochs of this run: Table 4 gives runs with a penalty another number."""
     return config.gp.epochs if config.penalty.acting is PenaltyKind.none else config.gp.epochs_penalized
@@ -67,13 +73,13 @@ def gp_recipe(config: Config, pairs: Artifact) -> Recipe:
     families = [f.value for f in VelocityName]
     # of a map without time, how an ODE is integrated
     timeless = ("chart", "method", "n_steps", "max_steps") if gp.velocity is VelocityName.twist else ()
-    dropped = ("name", *families, *timeless, "source", "n_train", "n_validation", "epochs", "epochs_penalized")
+    dropped = ("name", "seed", *families, *timeless, "source", "n_train", "n_validation", "epochs", "epochs_penalized")
     penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
         "gp": without(gp, *dropped) | family | {"epochs": n_epochs(config)},
         "penalty": penalty,
         "optimizer": plain(config.optimizer.gp),
-        "seed": config.seed,
+        "seed": own_seed(config).seed,
     }
     return Recipe("gp", 1, settings, {"pairs": pairs.key})
 
@@ -82,6 +88,7 @@ def gp_stage(config: Config, store: Store, needed_by: str | None = None) -> Arti
     """The GP flow (`weights.safetensors`: velocity, rotation, number of steps); the best validation that kept the
     law."""
     pairs = pairs_stage(config, store, needed_by)
+    config = own_seed(config)
 
     def build(folder: Path) -> Mapping[str, Any]:
         gp = network(config)
@@ -125,7 +132,7 @@ def _train(
         if guard.best_epoch < 0:
             raise
         # as the paper did: the run ends there, and the best model before it is the result
-        stopped = f"epoch {module.current_epoch}: {error}"
+        stopped = f"epoch {getattr(error, 'epoch', module.current_epoch)}: {error}"
         log.warning("%s stopped early, the model of epoch %d is kept. %s", name, guard.best_epoch, stopped)
     guard.restore()
     return {

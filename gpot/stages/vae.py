@@ -107,11 +107,12 @@ def _train(vae: BetaTCVAE, config: Config, work: Path, logger: RunLogger | None)
     data = ArrayDataModule(
         (pixels,), (pixels[some],), batch_size=batch, n_batches=n_batches, seed=config.seed, transform=source.unpack
     )
-    trainer = fit(
+    metrics = fit(
         module, data, config, epochs=epochs, work=work, name="vae", optimizer=config.optimizer.vae,
         precision=settings.precision, logger=logger,
+        separable=False,  # the total correlation is estimated on the whole batch
     )  # fmt: skip
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return dict(metrics)
 
 
 def load_vae(config: Config, artifact: Artifact) -> BetaTCVAE:

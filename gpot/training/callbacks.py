@@ -39,7 +39,7 @@ class StopWhenNotFinite(Callback):
 
 class EpochSeed(Callback):
     """Seed torch from the run's seed and the epoch before its first step: what is drawn in an epoch does not depend on
-    where the run was interrupted."""
+    where the run was interrupted. Of several processes each draws its own."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -49,7 +49,8 @@ class EpochSeed(Callback):
         if batch_index > 0:
             return
         # torch reads 32 bits of a seed on the CPU, so the pair is hashed and not packed into 64
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, trainer.current_epoch]).generate_state(1)[0]))
+        which = [self.seed, trainer.current_epoch, *([trainer.global_rank] if trainer.global_rank else [])]
+        torch.manual_seed(int(np.random.SeedSequence(which).generate_state(1)[0]))
 
 
 class LastCheckpoint(Checkpoint):
@@ -87,9 +88,12 @@ class KeepBest(Callback):
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.sanity_checking or not self.eligible(trainer):
             return
-        value = float(trainer.callback_metrics[self.monitor])
+        # every process validates on all points; the first one's number decides for all
+        value = trainer.strategy.broadcast(float(trainer.callback_metrics[self.monitor]))
         if value < self.best:
             self.best, self.best_epoch = value, trainer.current_epoch
+            if not trainer.is_global_zero:
+                return
             partial = self.file.with_suffix(".partial")
             save_file({k: v.detach().contiguous().cpu() for k, v in self.network.state_dict().items()}, partial)
             partial.replace(self.file)
@@ -146,6 +150,7 @@ class FidelityGuard(KeepBest):
             return
         error = logdet_error(self.gp, self.z.to(module.device))
         escaped = float(self.gp.escaped(self.z.to(module.device)))
+        error, escaped = trainer.strategy.broadcast((error, escaped))  # all processes refine, or none does
         module.log(VAL_LOGDET_MEAN, error.mean)
         module.log(VAL_LOGDET_MAX, error.max)
         module.log(ESCAPED, escaped)

@@ -7,22 +7,26 @@ import logging
 import signal
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from gpot.config.choices import Precision
 from gpot.config.schema import Config, OptimizerConfig
 from gpot.data.datamodule import ArrayDataModule
+from gpot.errors import BadConfig
 from gpot.training.callbacks import EpochSeed, LastCheckpoint, StopWhenNotFinite
 from gpot.training.history import HISTORY, History
 from gpot.training.loggers import RunLogger, lightning_logger
-from gpot.training.progress import duration, progress_callback
+from gpot.training.processes import train_in_processes
+from gpot.training.progress import EpochLines, duration, progress_callback
 from gpot.training.watch import LearningRate
 
 log = logging.getLogger(__name__)
@@ -42,36 +46,78 @@ def fit(
     callbacks: Sequence[Callback] = (),
     precision: Precision = Precision.float32,
     logger: RunLogger | None = None,
-) -> L.Trainer:
+    separable: bool = True,
+) -> Mapping[str, float]:
     """Train to the last epoch, from `work/last.ckpt` if that is there.
 
     Arguments: module, data: what learns from what. config: the device is taken from it. epochs: Lightning
     epochs. work: folder of the checkpoints. name: of the run, for progress. optimizer: its gradient clip is
-    used here. callbacks: further ones. precision: of the network's products. logger: from `open_logger`. Returns: the
-    trainer, at its end.
+    used here. callbacks: further ones. precision: of the network's products. logger: from `open_logger`. separable:
+    the loss is a mean over the rows of a batch, so that with `device=ddp` processes may share the batch and reach what
+    one would; where it is not, one process trains.
+    Returns: the last value of each logged metric.
+    Raises: BadConfig where the processes cannot share the batch evenly.
     """
+    processes = config.device.processes if separable else 1
+    if processes != config.device.processes:
+        log.warning("%s: one process trains, since its loss is not a mean over the points of a batch", name)
+    if data.sampler.batch_size % processes:
+        raise BadConfig(
+            f"device.strategy=ddp shares each batch among {processes} processes, and a batch of {name} has "
+            f"{data.sampler.batch_size} rows. Set a batch_size that is a multiple of {processes}."
+        )
     last = work / "last.ckpt"
-    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), LearningRate()]
-    ours.append(History(work / HISTORY))
     if last.is_file():
         log.info("%s: resuming from its last checkpoint", name)
-    elif config.device.accelerator == "cpu":
+    elif config.device.kind == "cpu":
         _announce(module, data, config, epochs * len(data.sampler), name)
+
+    def train(module: L.LightningModule, callbacks: Sequence[Callback]) -> Mapping[str, float]:
+        return _train(module, data, config, epochs, work, name, optimizer, callbacks, precision, logger, processes)
+
+    return train(module, callbacks) if processes == 1 else train_in_processes(train, module, callbacks, processes)
+
+
+def _train(
+    module: L.LightningModule,
+    data: ArrayDataModule,
+    config: Config,
+    epochs: int,
+    work: Path,
+    name: str,
+    optimizer: OptimizerConfig,
+    callbacks: Sequence[Callback],
+    precision: Precision,
+    logger: RunLogger | None,
+    processes: int,
+) -> Mapping[str, float]:
+    """The trainer of this process: the only one, or one of several that share each batch."""
+    last = work / "last.ckpt"
+    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), LearningRate()]
+    # to read the metrics is an exchange between processes: the history does it in each, before one alone speaks of them
+    ours.append(History(work / HISTORY))
+    ours.append(progress_callback(name) if processes == 1 else EpochLines(name))
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # data is in memory already, so Lightning's advice on workers does not apply
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-        warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
+        # every process validates on all points, so there is nothing to average
+        warnings.filterwarnings("ignore", message=".*It is recommended to use `self.log.*sync_dist.*")
+        warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
         trainer = L.Trainer(
-            accelerator=config.device.accelerator,
-            devices=config.device.devices,
+            accelerator=config.device.kind,
+            devices=processes if processes != config.device.processes else config.device.devices,
+            strategy="auto" if processes == 1 else DDPStrategy(),
+            # never Slurm's: its tasks are jobs of a sweep, and not processes of one training
+            plugins=[LightningEnvironment()],
+            use_distributed_sampler=False,  # the data module shares the batches itself
             max_epochs=epochs,
             precision=_PRECISION[precision],
             gradient_clip_val=optimizer.gradient_clip,
             logger=lightning_logger(logger),
-            callbacks=[*callbacks, *ours, progress_callback(name)],
+            callbacks=[*callbacks, *ours],
             enable_model_summary=False,
             enable_progress_bar=False,  # ours covers the whole run, Lightning's one epoch
             num_sanity_val_steps=0,
@@ -83,7 +129,7 @@ def fit(
             trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
         except SIGTERMException as stop:
             raise SystemExit(128 + signal.SIGTERM) from stop  # Lightning would end with status 0, as if all were done
-    return trainer
+    return {key: float(value) for key, value in trainer.callback_metrics.items()}
 
 
 def intervals(steps: int, per_pass: int, at_most: int) -> tuple[int, int]:

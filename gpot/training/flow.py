@@ -48,7 +48,7 @@ class FlowModule(L.LightningModule):
 
     def training_step(self, batch: tuple[Tensor], _: int) -> Tensor:
         nll = self._nll(self.likelihood.training, batch[0])
-        self.log(TRAIN_NLL, nll, on_step=False, on_epoch=True)
+        self.log(TRAIN_NLL, nll, on_step=False, on_epoch=True, sync_dist=True)
         return nll
 
     def validation_step(self, batch: tuple[Tensor], _: int) -> None:

@@ -25,7 +25,8 @@ class GPModule(L.LightningModule):
     R is Euler's penalty (eq. 11) at the time steps, or the kinetic energy (eq. 9), or nothing; lambda follows
     :func:`gpot.training.schedule.penalty_weight`. The frozen flow f is not part of the module: the pairs hold what it
     did. Departure: the paper takes Euler's penalty over the whole batch. It is a mean over particles, so any
-    `penalty.particles` of a shuffled batch estimate it without bias, at a fraction of its cost.
+    `penalty.particles` of a shuffled batch estimate it without bias, at a fraction of its cost. Processes that share a
+    batch share those particles.
 
     Arguments: gp: the flow s. penalty, optimizer: settings. epochs, steps: of the whole run.
     """
@@ -52,10 +53,18 @@ class GPModule(L.LightningModule):
             cost = transport_cost(x, s).mean()
             penalty = self._penalty(self.gp, trajectory)
             loss = cost + self.weight * penalty
-            self.log(TRAIN_PENALTY, penalty, on_step=False, on_epoch=True, batch_size=len(x))
-        self.log(TRAIN_COST, cost, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(x))
+            self.log(TRAIN_PENALTY, penalty, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
+        self.log(TRAIN_COST, cost, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(x), sync_dist=True)
         self.log(PENALTY_WEIGHT, self.weight, on_step=False, on_epoch=True, batch_size=len(x))
         return loss
+
+    @property
+    def _particles(self) -> int | None:
+        """Particles of this process's share of a batch on which the penalty is estimated; None: all of them."""
+        particles, trainer = self.penalty.particles, self._trainer
+        if particles is None or trainer is None:
+            return particles
+        return max(1, len(range(trainer.global_rank, particles, trainer.world_size)))
 
     def _penalty(self, gp: GaussianPreservingFlow, trajectory: Trajectory) -> Tensor:
         if self.penalty.kind is PenaltyKind.kinetic:
@@ -63,7 +72,7 @@ class GPModule(L.LightningModule):
         return euler_penalty(
             gp.penalty_field(),
             trajectory.times[:-1],
-            gp.penalty_points(trajectory)[:-1, : self.penalty.particles],
+            gp.penalty_points(trajectory)[:-1, : self._particles],
             probes=self.penalty.probes,
             exact=self.penalty.exact,
             reduction=self.penalty.time.value,

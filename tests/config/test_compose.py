@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import os
 import subprocess
@@ -14,13 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from gpot.config import CONFIGS, Config, compose, sibling
 from gpot.config.checks import RULES, check
-from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, VelocityName
+from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, Upstream, VelocityName
 from gpot.config.entry import explain
 from gpot.config.schema import GROUPS
 from gpot.errors import BadConfig
+from gpot.report.names import METRICS
 from tests.conftest import ROOT
 
 ROOTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
@@ -44,7 +47,7 @@ def values(node: Any, path: str = "") -> Any:
 def test_every_root_config_has_a_script_and_every_folder_a_schema() -> None:
     assert not [root for root in ROOTS if not (ROOT / "scripts" / f"{root}.py").is_file()]
     folders = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
-    assert folders - {"experiment", "hydra"} == set(GROUPS)
+    assert folders - {"experiment", "hydra", "launcher"} == set(GROUPS)
 
 
 @pytest.mark.parametrize("root", ROOTS)
@@ -74,6 +77,7 @@ COUNT = max(len(options(group)) for group in GROUPS)
 @pytest.mark.parametrize("number", range(COUNT))
 def test_every_option_of_every_group_composes(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     chosen = {group: options(group)[number % len(options(group))] for group in GROUPS}
     if chosen["gp"] == "twist":  # for d of at least 3, and without a path to penalize
         chosen |= {"dataset": "dsprites", "penalty": "none"}
@@ -282,8 +286,49 @@ def test_rules_of_two_dimensions_and_of_flows_without_an_inverse() -> None:
         compose("report", ["experiment=fig3", "report.variants.ridge.gp.n_steps=0"])
 
 
+def test_rules_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cpu = ["device=ddp", "device.accelerator=cpu"]
+    assert compose("train_gp", on_cpu).device.processes == 2
+    with pytest.raises(BadConfig, match=r"device\.devices=3 processes, and flow\.batch_size=1024.*batch_size=1023"):
+        compose("train_gp", [*on_cpu, "device.devices=3"])
+    with pytest.raises(BadConfig, match=r"number of processes, got 0"):
+        compose("train_gp", [*on_cpu, "device.devices=0"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(BadConfig, match=r"2 processes a GPU, and torch finds 1"):
+        compose("train_gp", ["device=ddp"])
+    assert compose("train_gp", ["device=ddp", "device.devices=[0]"]).device.processes == 1
+
+
+@pytest.mark.parametrize("launcher", options("launcher"))
+def test_every_launcher_composes_and_base_needs_none_of_them(launcher: str) -> None:
+    assert compose("evaluate", [f"launcher={launcher}"]) == dataclasses.replace(
+        compose("evaluate"), typed=[f"launcher={launcher}"]
+    )
+
+
+@pytest.mark.parametrize("sweep", options("sweep"))
+def test_a_sweep_asks_for_options_that_exist(sweep: str) -> None:
+    config = compose("evaluate", [f"sweep={sweep}", "budget=quick"])
+    assert config.sweep is not None and config.sweep.name == sweep and config.upstream is Upstream.make
+    assert set(config.sweep.metrics) <= set(METRICS)
+    params = yaml.safe_load((CONFIGS / "sweep" / f"{sweep}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    assert {config.sweep.x, config.sweep.lines, "gp.seed"} == set(params), "the plot shows all that varies"
+    names = {name for name, _ in values(config)}
+    assert set(params) <= names
+    assert config.dataset.name == "two_moons", "released flows exist"
+    other = compose("evaluate", [f"sweep={sweep}", "dataset=eight_gaussians", "gp=toy_ridge"])
+    assert (other.dataset.name, other.gp.name) == ("eight_gaussians", "toy_ridge")
+
+
+def test_pairs_are_compared_at_the_same_number_of_steps() -> None:
+    for n in (1000, 5000, 20_000, 80_000):
+        gp = compose("evaluate", ["sweep=pairs", f"gp.n_train={n}", "budget=quick"]).gp
+        assert gp.epochs * (gp.n_train // gp.batch_size) == 2000
+
+
 def test_every_rule_is_shown_to_fail() -> None:
-    shown = {violation[0] for violation in VIOLATIONS} | {"prior_samples_available"}
+    shown = {violation[0] for violation in VIOLATIONS} | {"prior_samples_available", "processes_fit"}
     assert {rule.__name__ for rule in RULES} == shown
 
 

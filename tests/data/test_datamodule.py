@@ -69,7 +69,7 @@ def make(seed: int = 3, n_batches: int = 4, offset: float = 0.0) -> ArrayDataMod
 
 
 def at_epoch(data: ArrayDataModule, epoch: int) -> list[tuple[Tensor, ...]]:
-    data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+    data.trainer = SimpleNamespace(current_epoch=epoch, global_rank=0, world_size=1)  # type: ignore[assignment]
     return list(data.train_dataloader())
 
 

@@ -35,9 +35,11 @@ class Module:
 
 def trainer(epoch: int = 0, sanity_checking: bool = False, **metrics: float) -> Any:
     values = {name.replace("_", "/"): torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+    alone = SimpleNamespace(broadcast=lambda value: value)
     return SimpleNamespace(
-        current_epoch=epoch, global_step=10 * epoch, sanity_checking=sanity_checking, callback_metrics=values
-    )
+        current_epoch=epoch, global_step=10 * epoch, sanity_checking=sanity_checking, callback_metrics=values,
+        strategy=alone, global_rank=0, is_global_zero=True,
+    )  # fmt: skip
 
 
 def flow(n_steps: int, scale: float = STRONG, chart: Chart = Chart.direct, **options: Any) -> GaussianPreservingFlow:

@@ -1,0 +1,24 @@
+"""Search for hyper-parameters of the GP flow with Optuna; the same command goes on with its study.
+
+    python scripts/search.py dataset=two_moons gp=toy_ridge penalty=none search.trials=30
+
+Writes the study into outputs/searches/<name>.db and each trial's GP flow into outputs/artifacts/gp/<key>/.
+"""
+
+import json
+
+from gpot.config import Config, entry
+from gpot.stages.common import open_store
+from gpot.stages.search import search_stage, summary
+from gpot.store import Artifact
+
+
+@entry("search")
+def main(config: Config) -> list[Artifact]:
+    study, artifact = search_stage(config, open_store(config))
+    print(json.dumps(summary(study, artifact), indent=2))
+    return [artifact]
+
+
+if __name__ == "__main__":
+    main()

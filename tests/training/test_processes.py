@@ -95,7 +95,7 @@ def test_two_processes_reach_what_one_reaches(one: Config, two: Config, tmp_path
         runs[1].guard.refinements,
     )
     assert runs[0].guard.refinements > 0, "the grid was refined in every process"
-    assert sorted(p.name for p in (tmp_path / "two").iterdir()) == ["best.safetensors", "last.ckpt"]
+    assert sorted(p.name for p in (tmp_path / "two").iterdir()) == ["best.safetensors", "history.json", "last.ckpt"]
     runs[1].guard.restore()
 
 

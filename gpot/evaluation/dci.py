@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
+from gpot.evaluation.matrix import finite_matrix
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -137,8 +138,8 @@ def dci_scores(
     factor.
     """
     regressor = _choice(regressor)
-    x, y = _matrix("codes_train", codes_train), _matrix("factors_train", factors_train)
-    x_test, y_test = _matrix("codes_test", codes_test), _matrix("factors_test", factors_test)
+    x, y = finite_matrix("codes_train", codes_train), finite_matrix("factors_train", factors_train)
+    x_test, y_test = finite_matrix("codes_test", codes_test), finite_matrix("factors_test", factors_test)
     _check_match(x, y, x_test, y_test)
 
     new_model = _models(regressor, alpha, seed, n_rows=len(x))
@@ -211,18 +212,6 @@ def _choice(regressor: Regressor | str) -> Regressor:
         options = ", ".join(option.value for option in Regressor)
         raise BadInput(f"regressor must be one of {options}; got {regressor!r}.") from None
 
-
-def _matrix(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value, dtype=np.float64)
-    if array.ndim != 2 or 0 in array.shape:
-        raise BadInput(f"{name} must be a non-empty matrix, one row per image; got shape {array.shape}.")
-    bad = ~np.isfinite(array).all(axis=1)
-    if bad.any():
-        raise BadInput(
-            f"{name} must be finite; {int(bad.sum())} of {len(array)} rows hold NaN or infinity, the first is row "
-            f"{int(np.flatnonzero(bad)[0])}. Find out which map produced them before scoring the rest."
-        )
-    return array
 
 
 def _check_match(x: Array, y: Array, x_test: Array, y_test: Array) -> None:

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
+from gpot.evaluation.matrix import finite_matrix
 
 Array = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20) -> MigScore:
     # imported where used, as in dci.py: scikit-learn takes a second or two to load
     from sklearn.metrics import mutual_info_score
 
-    c, v = _matrix("codes", codes), _matrix("factors", factors)
+    c, v = finite_matrix("codes", codes), finite_matrix("factors", factors)
     if len(c) != len(v) or c.shape[1] < 2:
         raise BadInput(
             "MIG compares coordinates row by row: codes (n, d) with d >= 2 and factors (n, k) are needed; got codes "
@@ -101,16 +102,3 @@ def _entropy(j: int, label: NDArray[np.intp]) -> float:
         )
     p = counts / len(label)
     return float(-(p * np.log(p)).sum())
-
-
-def _matrix(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value, dtype=np.float64)
-    if array.ndim != 2 or 0 in array.shape:
-        raise BadInput(f"{name} must be a non-empty matrix, one row per image; got shape {array.shape}.")
-    bad = ~np.isfinite(array).all(axis=1)
-    if bad.any():
-        raise BadInput(
-            f"{name} must be finite; {int(bad.sum())} of {len(array)} rows hold NaN or infinity, the first is row "
-            f"{int(np.flatnonzero(bad)[0])}. Find out which map produced them before scoring the rest."
-        )
-    return array

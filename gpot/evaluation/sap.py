@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
+from gpot.evaluation.matrix import finite_matrix
 
 Array = NDArray[np.float64]
 
@@ -72,8 +73,8 @@ def sap(
     Raises: BadInput for shapes that do not match, NaN or infinity, fewer than two coordinates, a constant factor, a
     discrete factor with test values that no training row has.
     """
-    x, y = _matrix("train_codes", train_codes), _matrix("train_factors", train_factors)
-    x_test, y_test = _matrix("test_codes", test_codes), _matrix("test_factors", test_factors)
+    x, y = finite_matrix("train_codes", train_codes), finite_matrix("train_factors", train_factors)
+    x_test, y_test = finite_matrix("test_codes", test_codes), finite_matrix("test_factors", test_factors)
     kinds = tuple(bool(kind) for kind in discrete)
     _check_match(x, y, x_test, y_test, kinds)
 
@@ -114,19 +115,6 @@ def _accuracy(x: Array, y: Array, x_test: Array, y_test: Array, seed: int) -> Ar
         model.fit(x[:, [i]], label)
         result[i] = np.mean(model.predict(x_test[:, [i]]) == truth)
     return result
-
-
-def _matrix(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value, dtype=np.float64)
-    if array.ndim != 2 or 0 in array.shape:
-        raise BadInput(f"{name} must be a non-empty matrix, one row per image; got shape {array.shape}.")
-    bad = ~np.isfinite(array).all(axis=1)
-    if bad.any():
-        raise BadInput(
-            f"{name} must be finite; {int(bad.sum())} of {len(array)} rows hold NaN or infinity, the first is row "
-            f"{int(np.flatnonzero(bad)[0])}. Find out which map produced them before scoring the rest."
-        )
-    return array
 
 
 def _check_match(x: Array, y: Array, x_test: Array, y_test: Array, discrete: tuple[bool, ...]) -> None:

@@ -14,7 +14,8 @@ from gpot.evaluation.traversals import informative
 from gpot.report.names import row_name
 from gpot.report.paper import ITEMS
 from gpot.report.plots import save_figure
-from gpot.report.traversals import animate_traversals, traversal_figure
+from gpot.report.traversal_films import animate_traversals
+from gpot.report.traversals import traversal_figure
 from gpot.stages.rows import ReportRow
 from gpot.store import Artifact, Store
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 from gpot.errors import BadInput
 from gpot.report.style import WIDTH
-from gpot.report.traversals import animate_traversals, traversal_figure, traversal_overview
+from gpot.report.traversal_films import animate_traversals
+from gpot.report.traversals import traversal_figure
 from tests.report.test_plots2d import shown
 
 NAMES = ("Initial latent space", "FFJORD", "FFJORD+GP", "FFJORD+GP+Euler")
@@ -56,17 +57,6 @@ def figure(
     )
 
 
-def overview(n_points: int) -> Figure:
-    return traversal_overview(
-        [panels(3)] * n_points,
-        [dict.fromkeys(NAMES[:3], CHANGES)] * n_points,
-        informative=CARRIES,
-        title="data points",
-        row_labels=LABELS,
-        values=np.linspace(-1.75, 1.75, K),
-    )
-
-
 def lossy() -> Figure:
     """Of the second panel, 9 images are lost, and with them the change of a row."""
     images = panels(3)
@@ -81,7 +71,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     **{f"{n} panels": lambda n=n: figure(n, values=np.linspace(-1.75, 1.75, K)) for n in (1, 2, 3, 4)},
     "colour, 32 pixels": lambda: figure(2, panels(2, channels=3, side=32)),
     "lost images": lossy,
-    "overview": lambda: overview(3),
 }
 
 
@@ -168,12 +157,8 @@ def test_all_rows_or_none_may_be_informative():
     assert ax.get_xlabel().endswith("0.060 % on the 1 other")
 
 
-def test_bars_of_all_panels_and_points_have_one_scale():
-    changes = {"FFJORD": CHANGES, "FFJORD+GP": 0.1 * CHANGES}
-    images = {name: blobs() for name in changes}
-    drawn = traversal_overview(
-        [images] * 2, [changes, {**changes, "FFJORD": 3 * CHANGES}], informative=CARRIES, title="", row_labels=LABELS
-    )
+def test_bars_of_all_panels_have_one_scale():
+    drawn = figure(2, changes={NAMES[0]: 0.1 * CHANGES, NAMES[1]: 3 * CHANGES})
     limits = {ax.get_xlim() for ax in drawn.axes if not ax.images}
     assert len(limits) == 1 and limits.pop()[1] > 0.12
     still = figure(1, changes={NAMES[0]: np.zeros(D)})  # nothing moves: no division
@@ -193,17 +178,6 @@ def test_lost_images_are_crossed_out_and_counted():
     across = np.eye(16, dtype=bool) | np.eye(16, dtype=bool)[::-1]
     assert tile[across].max() < tile[~across].min() and not np.array_equal(tile, still_there)
     assert all("not finite" not in other.get_xlabel() for other in (grids(drawn)[0], grids(drawn)[2]))
-
-
-def test_an_overview_stacks_data_points():
-    drawn = overview(2)
-    assert len(grids(drawn)) == 6 and [ax.get_title() for ax in grids(drawn)] == [*NAMES[:3], "", "", ""]
-    assert [text.get_text() for text in drawn.texts if "data point" in text.get_text()][-2:] == [
-        "data point 1",
-        "data point 2",
-    ]
-    boxes = [ax.get_window_extent() for ax in grids(drawn)]
-    assert boxes[3].y1 < boxes[0].y0 and boxes[3].x0 == pytest.approx(boxes[0].x0)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -307,8 +281,6 @@ FILM = sweep(2, 4, 3, 1, 8)
         (lambda: figure(informative=CARRIES[1:]), "one bool for each of 10 rows"),
         (lambda: figure(informative=np.array(KL)), "one bool.*float64"),
         (lambda: figure(values=[0.0, 1.0]), r"values.*\(k,\) with k = 7"),
-        (lambda: overview(0), "1 to 3 data points.*got 0"),
-        (lambda: overview(4), "1 to 3 data points.*got 4"),
         (lambda: animate({}), "at least 1 latent space"),
         (lambda: animate({"a": FILM[0]}), r"'a', images.*\(m, d, k, C, S, S\)"),
         (lambda: animate({"a": FILM, "b": FILM[1:]}), r"'b', images.*m = 2.*got shape \(1, 4"),

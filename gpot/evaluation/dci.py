@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
-from gpot.evaluation.matrix import finite_matrix
+from gpot.evaluation.matrix import train_and_test
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -138,10 +138,12 @@ def dci_scores(
     factor.
     """
     regressor = _choice(regressor)
-    x, y = finite_matrix("codes_train", codes_train), finite_matrix("factors_train", factors_train)
-    x_test, y_test = finite_matrix("codes_test", codes_test), finite_matrix("factors_test", factors_test)
-    _check_match(x, y, x_test, y_test)
-
+    x, y, x_test, y_test = train_and_test(codes_train, factors_train, codes_test, factors_test)
+    if x.shape[1] < 2 or y.shape[1] < 2:
+        raise BadInput(
+            f"DCI compares coordinates and factors: at least two of each are needed; got {x.shape[1]} coordinates and "
+            f"{y.shape[1]} factors."
+        )
     new_model = _models(regressor, alpha, seed, n_rows=len(x))
     importance = np.empty((x.shape[1], y.shape[1]))
     nrmse, nrmse_train = np.empty(y.shape[1]), np.empty(y.shape[1])
@@ -211,21 +213,3 @@ def _choice(regressor: Regressor | str) -> Regressor:
     except ValueError:
         options = ", ".join(option.value for option in Regressor)
         raise BadInput(f"regressor must be one of {options}; got {regressor!r}.") from None
-
-
-
-def _check_match(x: Array, y: Array, x_test: Array, y_test: Array) -> None:
-    shapes = f"codes_train {x.shape}, factors_train {y.shape}, codes_test {x_test.shape}, factors_test {y_test.shape}"
-    if len(x) != len(y) or len(x_test) != len(y_test):
-        raise BadInput(f"Codes and factors must have one row per image each; got {shapes}.")
-    if x.shape[1] != x_test.shape[1] or y.shape[1] != y_test.shape[1]:
-        raise BadInput(f"Training and test rows must have the same columns; got {shapes}.")
-    if x.shape[1] < 2 or y.shape[1] < 2:
-        raise BadInput(f"DCI compares coordinates and factors: at least two of each are needed; got {shapes}.")
-    for name, factors in (("factors_train", y), ("factors_test", y_test)):
-        constant = np.flatnonzero(np.ptp(factors, axis=0) == 0)
-        if len(constant):
-            raise BadInput(
-                f"Every factor must vary; column {int(constant[0])} of {name} is the constant "
-                f"{factors[0, constant[0]]:g}. Leave constant factors (dSprites: colour) out, or take more images."
-            )

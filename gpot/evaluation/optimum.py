@@ -45,6 +45,10 @@ class OptimumPoint:
 def discrete_w2(x: Tensor, z: Tensor) -> float:
     """W_2^2 of the uniform clouds x (n, d) and z (m, d), exactly, in float64 on the CPU.
 
+    Of pairs x, z = f(x) it is at most the cost of the pairs, and equal to it if and only if no other assignment is
+    cheaper: it estimates W_2^2(mu, f#mu), the floor of every Gaussian-preserving flow after f (Figures 3 and 4). Such
+    clouds are not independent, and for a Monge map f the mean is right at every n; otherwise it is too large, as above.
+
     Memory is some 6 n m numbers of 8 bytes, time about n^2.5 for n = m (a second at 2000, five at 4000).
     Errors: `BadInput` for other shapes and values that are not finite; `OptimumNotReached` if the solver stops early.
     """
@@ -72,25 +76,12 @@ def discrete_w2(x: Tensor, z: Tensor) -> float:
     return float(cost)
 
 
-def paired_w2(x: Tensor, z: Tensor) -> float:
-    """W_2^2 of the clouds {x_i} and {z_i} of pairs x, z (n, d): at most the cost of the pairs, and equal to it if and
-    only if no other assignment is cheaper.
-
-    With z = f(x) it estimates W_2^2(mu, f#mu), the floor of every Gaussian-preserving flow after f (Figures 3 and 4).
-    The clouds are not independent, and for a Monge map f the mean is right at every n; otherwise it is too large, as
-    above.
-    """
-    if x.shape != z.shape:
-        raise BadInput(f"pairs are rows of equal arrays, and got {tuple(x.shape)}, {tuple(z.shape)}; pass z = f(x)")
-    return discrete_w2(x, z)
-
-
 def optimum_series(
     sample: Callable[[int], tuple[Tensor, Tensor]], sizes: Sequence[int], repeats: int
 ) -> list[OptimumPoint]:
     """W_2^2 at each of `sizes`, over `repeats` solutions with points of their own.
 
-    Arguments: sample: n -> two clouds of n fresh points (n, d), independent of each other or pairs (see `paired_w2`),
+    Arguments: sample: n -> two clouds of n fresh points (n, d), independent of each other or pairs (see `discrete_w2`),
     and of all drawn before; its generators are the caller's, so that one seed fixes the series. A cloud of another
     length is an error.
     """

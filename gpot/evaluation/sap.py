@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
-from gpot.evaluation.matrix import finite_matrix
+from gpot.evaluation.matrix import train_and_test
 
 Array = NDArray[np.float64]
 
@@ -50,10 +50,10 @@ class SapScore:
 
 
 def sap(
-    train_codes: ArrayLike,
-    train_factors: ArrayLike,
-    test_codes: ArrayLike,
-    test_factors: ArrayLike,
+    codes_train: ArrayLike,
+    factors_train: ArrayLike,
+    codes_test: ArrayLike,
+    factors_test: ArrayLike,
     *,
     discrete: Sequence[bool],
     seed: int = 0,
@@ -61,8 +61,8 @@ def sap(
     """Separated attribute predictability of the module's docstring.
 
     Arguments:
-        train_codes, test_codes: (n, d), (m, d), d >= 2. Computed in float64 whatever the input.
-        train_factors, test_factors: (n, k), (m, k) factor values.
+        codes_train, codes_test: (n, d), (m, d), d >= 2. Computed in float64 whatever the input.
+        factors_train, factors_test: (n, k), (m, k) factor values.
         discrete: k entries; True takes each distinct value as a class, False takes the value as a number. For dSprites
             shape is discrete, the others are ordered.
         seed: of the classifier. Its primal solver, used here because n > 1, draws nothing: scores do not depend on it.
@@ -73,10 +73,13 @@ def sap(
     Raises: BadInput for shapes that do not match, NaN or infinity, fewer than two coordinates, a constant factor, a
     discrete factor with test values that no training row has.
     """
-    x, y = finite_matrix("train_codes", train_codes), finite_matrix("train_factors", train_factors)
-    x_test, y_test = finite_matrix("test_codes", test_codes), finite_matrix("test_factors", test_factors)
+    x, y, x_test, y_test = train_and_test(codes_train, factors_train, codes_test, factors_test)
     kinds = tuple(bool(kind) for kind in discrete)
-    _check_match(x, y, x_test, y_test, kinds)
+    if x.shape[1] < 2:
+        raise BadInput(
+            f"SAP compares coordinates: at least two are needed; got {x.shape[1]}. Give all of them at once."
+        )
+    _check_classes(y, y_test, kinds)
 
     varies = (np.ptp(x, axis=0) > 0) & (np.ptp(x_test, axis=0) > 0)
     x, x_test = x[:, varies], x_test[:, varies]
@@ -117,26 +120,12 @@ def _accuracy(x: Array, y: Array, x_test: Array, y_test: Array, seed: int) -> Ar
     return result
 
 
-def _check_match(x: Array, y: Array, x_test: Array, y_test: Array, discrete: tuple[bool, ...]) -> None:
-    shapes = f"train_codes {x.shape}, train_factors {y.shape}, test_codes {x_test.shape}, test_factors {y_test.shape}"
-    if len(x) != len(y) or len(x_test) != len(y_test):
-        raise BadInput(f"Codes and factors must have one row per image each; got {shapes}.")
-    if x.shape[1] != x_test.shape[1] or y.shape[1] != y_test.shape[1]:
-        raise BadInput(f"Training and test rows must have the same columns; got {shapes}.")
-    if x.shape[1] < 2:
-        raise BadInput(f"SAP compares coordinates: at least two are needed; got {shapes}. Give all of them at once.")
+def _check_classes(y: Array, y_test: Array, discrete: tuple[bool, ...]) -> None:
     if len(discrete) != y.shape[1]:
         raise BadInput(
             f"discrete must say for each of the {y.shape[1]} factors whether it is discrete; got {len(discrete)} "
             f"entries. Give {y.shape[1]} of True (classes) and False (ordered or continuous)."
         )
-    for name, factors in (("train_factors", y), ("test_factors", y_test)):
-        constant = np.flatnonzero(np.ptp(factors, axis=0) == 0)
-        if len(constant):
-            raise BadInput(
-                f"Every factor must vary; column {int(constant[0])} of {name} is the constant "
-                f"{factors[0, constant[0]]:g}. Leave constant factors (dSprites: colour) out, or take more images."
-            )
     for j in np.flatnonzero(discrete):
         unseen = np.setdiff1d(y_test[:, j], y[:, j])
         if len(unseen):

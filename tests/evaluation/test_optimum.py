@@ -17,7 +17,7 @@ from gpot.data import toy
 from gpot.errors import BadInput, OptimumNotReached
 from gpot.evaluation import optimum
 from gpot.evaluation.certificate import assignment_gap
-from gpot.evaluation.optimum import OptimumPoint, discrete_w2, optimum_series, paired_w2
+from gpot.evaluation.optimum import OptimumPoint, discrete_w2, optimum_series
 from gpot.maths.transport import gelbrich, transport_cost
 from tests.conftest import ROOT
 
@@ -87,15 +87,15 @@ def test_a_monotone_map_is_its_own_optimum() -> None:
     x, _ = clouds(400, 3)
     root = torch.randn(3, 3, dtype=DTYPE)
     z = x @ (root @ root.T + 0.1 * torch.eye(3, dtype=DTYPE)) + 5.0
-    assert paired_w2(x, z) == pytest.approx(transport_cost(x, z).mean().item(), rel=EXACT)
+    assert discrete_w2(x, z) == pytest.approx(transport_cost(x, z).mean().item(), rel=EXACT)
 
 
 def test_never_above_the_paired_cost_and_one_with_the_certificate() -> None:
     for dim in (2, 10):
         x, z = clouds(300, dim)
         paired = transport_cost(x, z).mean().item()
-        assert paired_w2(x, z) < paired
-        assert 1.0 - paired_w2(x, z) / paired == pytest.approx(assignment_gap(x, z), rel=1e-9)
+        assert discrete_w2(x, z) < paired
+        assert 1.0 - discrete_w2(x, z) / paired == pytest.approx(assignment_gap(x, z), rel=1e-9)
 
 
 def test_never_below_the_moment_bound() -> None:
@@ -208,11 +208,6 @@ def test_an_unfinished_solution_is_an_error_and_not_a_warning(monkeypatch: pytes
 def test_bad_clouds(x: Tensor, z: Tensor, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         discrete_w2(x, z)
-
-
-def test_pairs_are_of_equal_number() -> None:
-    with pytest.raises(BadInput, match=r"\(3, 2\), \(4, 2\)"):
-        paired_w2(torch.zeros(3, 2), torch.zeros(4, 2))
 
 
 def test_the_solver_is_quiet_and_leaves_the_threads() -> None:

@@ -181,14 +181,14 @@ def test_errors_say_what_is_wrong() -> None:
     broken[5, 1] = np.nan
     constant = np.c_[x[:, :2], np.full(len(x), 4.0)]
     cases: list[tuple[tuple[np.ndarray, ...], str]] = [
-        ((broken, x, x, x), "train_codes must be finite; 1 of 24 rows.*row 5"),
-        ((x, x, x, broken), "test_factors must be finite"),
-        ((x[:5], x, x, x), r"one row per image each; got train_codes \(5, 3\)"),
+        ((broken, x, x, x), "codes_train must be finite; 1 of 24 rows.*row 5"),
+        ((x, x, x, broken), "factors_test must be finite"),
+        ((x[:5], x, x, x), r"one row per image each; got codes_train \(5, 3\)"),
         ((x, x, x[:, :2], x), "same columns"),
         ((x[:, :1], x, x[:, :1], x), "at least two are needed"),
-        ((x, constant, x, x), "column 2 of train_factors is the constant 4"),
-        ((x, x, x, constant), "column 2 of test_factors is the constant 4"),
-        ((x[:, 0], x, x, x), r"train_codes must be a non-empty matrix.*got shape \(24,\)"),
+        ((x, constant, x, x), "column 2 of factors_train is the constant 4"),
+        ((x, x, x, constant), "column 2 of factors_test is the constant 4"),
+        ((x[:, 0], x, x, x), r"codes_train must be a non-empty matrix.*got shape \(24,\)"),
         ((x, x, x, np.add(x, [0, 1, 0])), "Factor 1 is discrete, and 1 of its test values, 2 the first"),
     ]
     for arguments, message in cases:

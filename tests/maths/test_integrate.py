@@ -34,9 +34,7 @@ def start() -> Tensor:
 @pytest.mark.parametrize("method", METHODS)
 def test_measured_order(method: Method, start: Tensor) -> None:
     exact = swirled(start, 1.0)
-    coarse, fine = (
-        (integrate(swirl, start, n_steps, method) - exact).abs().max().item() for n_steps in (80, 160)
-    )
+    coarse, fine = ((integrate(swirl, start, n_steps, method) - exact).abs().max().item() for n_steps in (80, 160))
     assert fine > 1e3 * torch.finfo(start.dtype).eps  # the error is that of the method, not of rounding
     assert abs(math.log2(coarse / fine) - method.order) < 0.1
 

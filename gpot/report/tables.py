@@ -1,4 +1,4 @@
-r"""Tables from results: markdown, LaTeX, CSV and the terminal, the paper's numbers beside ours.
+r"""Tables from results: markdown, LaTeX and CSV, the paper's numbers beside ours. On a screen: `gpot.report.terminal`.
 
 A result (`payload`) is a dictionary that a JSON file can hold:
 
@@ -28,10 +28,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
-
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from gpot.errors import BadInput
 from gpot.report import names
@@ -187,23 +183,6 @@ def csv_text(payload: Row) -> str:
     writer.writeheader()
     writer.writerows(records)
     return out.getvalue()
-
-
-def terminal(payload: Row) -> Group:
-    """What `rich` prints: the tables, then the provenance. A table of many numbers is turned: a column per model."""
-    tables = []
-    for grid in grids(payload):
-        columns, rows = grid.heads, [list(row) for row in grid.rows]
-        if grid.n_labels == 1 and len(columns) > 1 + len(rows):
-            turned = [list(entries) for entries in zip(columns, *rows, strict=True)]
-            columns, rows = turned[0], turned[1:]
-        table = Table(title=Text(f"{title(payload)}\n{grid.title}"), title_justify="left", caption=Text(grid.note))
-        for k, head in enumerate(columns):
-            table.add_column(Text(head), justify="left" if k < grid.n_labels else "right")
-        for row in rows:
-            table.add_row(*map(Text, row))
-        tables.append(table)
-    return Group(*tables, *map(Text, provenance(payload)))
 
 
 def _grid(name: str, payload: Row, rows: Sequence[Row], keys: Iterable[str], labels: tuple[str, ...] = ()) -> Grid:

@@ -19,7 +19,8 @@ from gpot.errors import BadConfig
 from gpot.evaluation.dci import Protocol
 from gpot.report.names import row_name
 from gpot.report.plots import importance_figure, save_figure
-from gpot.report.tables import terminal, write_all
+from gpot.report.tables import write_all
+from gpot.report.terminal import terminal
 from gpot.stages import figures
 from gpot.stages.interpolations import interpolations
 from gpot.stages.optimum import optimum_stage
@@ -27,7 +28,7 @@ from gpot.stages.publish import publish
 from gpot.stages.rows import ReportRow, entries, made_rows, paper_settings
 from gpot.store import Artifact, Store
 
-_TABLE_WIDTH = 140
+_FILE_WIDTH = 140  # of tables that go to a file or a pipe, in characters
 _KIB_PER_GB = 1e9 / 1024  # Linux gives the peak in KiB
 Made = list[tuple[ReportRow, Artifact]]
 
@@ -79,8 +80,9 @@ def report_stage(config: Config, store: Store) -> list[Path]:
     paths = list(write_all(folder, item.value, payload).values())
     publish(config, store, rows, [artifact for _, artifact in made], drawn)
     console = Console()
-    # a table cut to a narrow screen loses its digits; a line that wraps does not
-    Console(width=max(console.width, _TABLE_WIDTH)).print(terminal(payload))
+    width = console.width if console.is_terminal else _FILE_WIDTH
+    # a single column that is wider than the screen runs over: a line that wraps keeps its digits
+    Console(width=max(width, _FILE_WIDTH)).print(terminal(payload, width))
     return paths + drawn
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from gpot.errors import BadInput
 from gpot.report import names, tables
 from gpot.report.paper import paper_numbers
+from gpot.report.terminal import terminal
 
 METRIC_VALUES = {
     "cost": 5.3612,
@@ -100,7 +101,7 @@ def test_all_formats_show_the_same_cells() -> None:
         for grid in found
     ]
     console = Console(width=400, record=True, file=io.StringIO())
-    console.print(tables.terminal(payload))
+    console.print(terminal(payload, 400))
     shown = console.export_text()
     latex = tables.latex(payload)
     for grid in found:

@@ -45,8 +45,9 @@ lint: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-bench: $(READY) ## time one training step of the GP flow
+bench: $(READY) ## time one training step of the GP flow, and one with Euler's penalty
 	$(PY) benchmarks/gp_step.py --out outputs/bench/gp_step.json
+	$(PY) benchmarks/penalty.py --out outputs/bench/penalty.json
 
 report: $(READY) ## write tables, figures and the report page again from trained models in outputs/ and pretrained/; trains nothing
 	@missing=; for item in $(ITEMS); do \

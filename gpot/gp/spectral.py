@@ -27,6 +27,8 @@ class SpectralVelocity(Velocity):
     Departure: sines for polynomials, see :mod:`gpot.maths.spectral`.
     """
 
+    takes_times = False  # the solution is interpolated at one time
+
     def __init__(self, dim: int = 2, modes: int = 8, n_steps: int = 15, initial_scale: float = 0.01) -> None:
         super().__init__(dim)
         if dim != 2:

@@ -23,7 +23,12 @@ from gpot.maths.divergence_free import WeightedField, mlp_field, ridge_field
 
 
 class Velocity(nn.Module, ABC):
-    """Base: subclasses give the weighted divergence w of psi; the chart is handled here, once."""
+    """Base: subclasses give the weighted divergence w of psi; the chart is handled here, once.
+
+    takes_times: whether `field` takes t of shape (n,), one time per particle.
+    """
+
+    takes_times = True
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -85,6 +85,7 @@ def euler_penalty(
     generator: torch.Generator | None = None,
     reduction: Reduction = "sum",
     step: float | None = None,
+    at_once: bool = False,
 ) -> Tensor:
     r"""Monte-Carlo estimate of R (eq. 11) along given particles.
 
@@ -95,7 +96,9 @@ def euler_penalty(
     trajectory, say); their graph is kept, so the penalty also moves the particles. `probes` pairs (a, b) ~ N(0, I)
     per particle and time, from `generator`. `exact` takes the total derivative by forward mode in place of eq. (12)
     with `step`. `reduction` "sum" has delta = 1, which is what the lambda of the paper's tables was used with;
-    "integral" has delta = 1/N and does not change with the number of steps.
+    "integral" has delta = 1/N and does not change with the number of steps. `at_once` evaluates the field at all N n
+    particles together, for a field that takes t of shape (N n,), one time per row (those of `gpot.gp` networks do): the
+    same number from the same draws, in an Nth of the operations.
     Returns: 0-dim. With gradients disabled it is a plain number.
     Departure: the released code draws one pair per time for the whole batch, and pairs a position with the time one
     step before it.
@@ -107,15 +110,29 @@ def euler_penalty(
             f"euler_penalty needs at least one probe and as many times as sets of points, and got {probes} probes, "
             f"{len(times)} times and {len(points)} sets of points; pass path.times[:-1], path.points[:-1]"
         )
-    total = points.new_zeros(())
-    for t, point in zip(times, points, strict=True):
-        with torch.enable_grad():
-            y = point if point.requires_grad else point.detach().requires_grad_()
-            w = total_derivative_exact(field, t, y) if exact else total_derivative(field, t, y, step)
-        for _ in range(probes):
-            a, b = torch.randn(2, *y.shape, dtype=y.dtype, device=y.device, generator=generator)
-            total = total + antisymmetric_penalty(w, y, a, b).mean() / probes
+    shape = (2, *points.shape[1:])
+    draws = [
+        torch.randn(shape, dtype=points.dtype, device=points.device, generator=generator)
+        for _ in range(len(times) * probes)
+    ]
+    probe_pairs = torch.stack(draws).unflatten(0, (len(times), probes))  # (N, probes, 2, n, d)
+    if at_once:
+        rows = times.to(points).repeat_interleave(points.shape[1])
+        total = _penalty(field, rows, points.flatten(0, 1), probe_pairs.movedim(0, 2).flatten(2, 3), exact, step) * len(
+            times
+        )
+    else:
+        each = zip(times, points, probe_pairs, strict=True)
+        total = torch.stack([_penalty(field, t, y, pairs, exact, step) for t, y, pairs in each]).sum()
     return total / len(times) if reduction == "integral" else total
+
+
+def _penalty(field: Field, t: Tensor, y: Tensor, probe_pairs: Tensor, exact: bool, step: float | None) -> Tensor:
+    """Mean over particles y (n, d) and over probe_pairs (probes, 2, n, d) of the squared antisymmetric part of w."""
+    with torch.enable_grad():
+        y = y if y.requires_grad else y.detach().requires_grad_()
+        w = total_derivative_exact(field, t, y) if exact else total_derivative(field, t, y, step)
+    return torch.stack([antisymmetric_penalty(w, y, a, b).mean() for a, b in probe_pairs]).mean()
 
 
 def kinetic_energy(velocities: Tensor, dt: float | Tensor) -> Tensor:

@@ -36,6 +36,7 @@ _ERROR_POINTS = 2048
 _ERROR_SEED = 0
 _COMMIT = 12
 _TRAINED = ("vae", "flow", "gp")
+_VALIDATED = {"vae": "val/reconstruction", "flow": "val/nll", "gp": "val/cost"}
 _WATCHED = {"vae": ("train/loss",), "flow": ("val/nll", "train/nll"), "gp": ("val/cost", "train/cost")}
 
 
@@ -148,12 +149,13 @@ def trained_models(results: Mapping[str, Payload], made: Mapping[str, Lineage]) 
     found = []
     for name, artifact in _models(results, made):
         manifest, metrics = artifact.manifest, artifact.manifest["metrics"]
-        best = [f"{key} {value:.4g}" for key, value in metrics.items() if key.startswith("val/") and _number(value)]
+        key = _VALIDATED[artifact.stage]
+        best = f"{key} {metrics[key]:.4g}" if _number(metrics.get(key)) else names.NULL
         epoch, epochs = metrics.get("best_epoch"), metrics.get("epochs")
         reached = names.NULL if epoch is None else f"{epoch + 1}" + (f" of {epochs}" if epochs else "")
         found.append(
             Trained(
-                name, artifact.stage, artifact.key, minus(", ".join(best)) or names.NULL, reached,
+                name, artifact.stage, artifact.key, minus(best), reached,
                 duration(float(manifest["duration"])), str(manifest["device"]), str(manifest.get("budget", names.NULL)),
                 str(manifest["commit"] or names.NULL)[:_COMMIT], HISTORY in manifest["files"],
             )

@@ -76,6 +76,7 @@ class GPModule(L.LightningModule):
             probes=self.penalty.probes,
             exact=self.penalty.exact,
             reduction=self.penalty.time.value,
+            at_once=gp.velocity.takes_times,
         )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:

@@ -252,9 +252,10 @@ def test_penalty_is_the_same_in_cube_and_gaussian(kind: str) -> None:
     assert values[Chart.direct] != pytest.approx(values[Chart.gaussian], rel=1e-1)
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("exact", [False, True])
 @every_flow
-def test_one_pass_trains_on_cost_and_penalty(kind: str, chart: Chart, exact: bool) -> None:
+def test_one_pass_trains_on_cost_and_penalty(kind: str, chart: Chart, exact: bool, at_once: bool) -> None:
     """The gradient of the whole loss along a random direction of the parameters is that of a central difference."""
     gp = make_flow(kind, chart, 4)
     z = 0.5 * torch.randn(4, 3, dtype=DTYPE)
@@ -263,7 +264,8 @@ def test_one_pass_trains_on_cost_and_penalty(kind: str, chart: Chart, exact: boo
         s, path = gp.forward_with_path(z)
         times, points = path.times[:-1:2], gp.penalty_points(path)[:-1:2]
         draws = torch.Generator().manual_seed(1)
-        penalty = euler_penalty(gp.penalty_field(), times, points, exact=exact, generator=draws, step=1e-2)
+        field = gp.penalty_field()
+        penalty = euler_penalty(field, times, points, exact=exact, generator=draws, step=1e-2, at_once=at_once)
         return (s**2).sum() + 1e-2 * penalty
 
     loss().backward()

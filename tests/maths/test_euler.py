@@ -155,13 +155,31 @@ def test_penalty_is_the_sum_over_times_of_the_mean_over_particles() -> None:
     assert integral.item() == pytest.approx(expected / 5, rel=1e-13)
 
 
-def test_penalty_gradient_reaches_parameters_and_points() -> None:
+@pytest.mark.parametrize("probes", [1, 3])
+@pytest.mark.parametrize("exact", [True, False])
+def test_all_times_at_once_give_the_same_number_and_gradients(exact: bool, probes: int) -> None:
+    times, points = torch.linspace(0.0, 0.8, 5, dtype=DTYPE), torch.randn(5, 7, 3, dtype=DTYPE)
+    results = []
+    for at_once in (False, True):
+        scale, moved = (value.clone().requires_grad_() for value in (torch.tensor(1.3, dtype=DTYPE), points))
+        draws = torch.Generator().manual_seed(3)
+        field = lambda t, y, scale=scale: wild(t, scale * y)  # noqa: E731
+        penalty = euler_penalty(field, times, moved, probes, exact, draws, step=1e-3, at_once=at_once)
+        results.append((penalty, *torch.autograd.grad(penalty, (scale, moved))))
+    assert results[0][0] > 1e-2
+    rounding = 1e-11 if exact else 1e-8  # the difference quotient divides by its step
+    torch.testing.assert_close(results[1], results[0], rtol=rounding, atol=rounding)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_penalty_gradient_reaches_parameters_and_points(at_once: bool) -> None:
     def value(scale: Tensor, points: Tensor) -> Tensor:
-        draws = torch.Generator().manual_seed(1)
-        return euler_penalty(lambda t, y: wild(t, scale * y), TIME.reshape(1), points, exact=True, generator=draws)
+        draws, times = torch.Generator().manual_seed(1), torch.stack((TIME, 2.0 * TIME))
+        field = lambda t, y: wild(t, scale * y)  # noqa: E731
+        return euler_penalty(field, times, points, exact=True, generator=draws, at_once=at_once)
 
     scale = torch.tensor(1.3, dtype=DTYPE, requires_grad=True)
-    points = torch.randn(1, 3, 3, dtype=DTYPE, requires_grad=True)
+    points = torch.randn(2, 3, 3, dtype=DTYPE, requires_grad=True)
     assert torch.autograd.gradcheck(value, (scale, points))
 
 

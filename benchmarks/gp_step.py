@@ -18,13 +18,10 @@ null, with a note.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import platform
-import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +32,7 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from benchmarks.dense import dense_velocity  # noqa: E402
+from benchmarks.measure import least  # noqa: E402
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity  # noqa: E402
 from gpot.maths.charts import Chart, from_cube, to_cube  # noqa: E402
 from gpot.maths.integrate import integrate  # noqa: E402
@@ -44,22 +42,6 @@ BATCH = 1024
 HIDDEN = {2: (15, 15), 10: (50, 50, 50), 20: (50, 50, 50)}
 WIDTH = {2: 64, 10: 256, 20: 256}
 MEMORY_LIMIT_MB = 12_000.0
-
-
-def resident_mb(field: str) -> float:
-    """`VmRSS` or `VmHWM` of this process in MB."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return next(float(line.split()[1]) / 1024.0 for line in lines if line.startswith(field))
-
-
-def reset_peak() -> None:
-    """VmHWM := VmRSS, where the system allows it."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def training_step(kind: str, dim: int, n_steps: int) -> Callable[[int], None]:
@@ -87,16 +69,7 @@ def training_step(kind: str, dim: int, n_steps: int) -> Callable[[int], None]:
 def measure(kind: str, dim: int, n_steps: int, repeats: int) -> dict[str, float]:
     """Seconds and peak memory of a step, in this process."""
     step = training_step(kind, dim, n_steps)
-    step(8)
-    reset_peak()
-    before = resident_mb("VmRSS")
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    seconds = []
-    for _ in range(repeats):
-        start = clock()
-        step(BATCH)
-        seconds.append(clock() - start)
-    return {"seconds": min(seconds), "peak_mb": resident_mb("VmHWM") - before}
+    return least(lambda: step(8), lambda: step(BATCH), repeats)
 
 
 def in_own_process(kind: str, dim: int, n_steps: int, repeats: int, threads: int) -> dict[str, float]:

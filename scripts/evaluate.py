@@ -6,8 +6,9 @@ Writes outputs/artifacts/evaluate/<key>/metrics.json.
 """
 
 from gpot.config import Config, entry
+from gpot.stages.chain import gp_row
 from gpot.stages.common import open_store
-from gpot.stages.evaluate import evaluate_stage, gp_row
+from gpot.stages.evaluate import evaluate_stage
 from gpot.store import Artifact
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from gpot.config.choices import Upstream
 from gpot.config.schema import Config
+from gpot.stages.run import Run
 from gpot.store import Artifact, Store, content_key
-
-if TYPE_CHECKING:
-    from gpot.stages.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +35,6 @@ class Recipe:
     @property
     def key(self) -> str:
         return content_key(self.stage, self.version, self.config, self.inputs, self.data_hash)
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses and enums as dicts and strings, for keys and manifests."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def without(value: Any, *names: str) -> dict[str, Any]:
-    """A config group as a dict, less the named keys (those that say how or where, not what)."""
-    return {key: item for key, item in plain(value).items() if key not in names}
 
 
 def open_store(config: Config) -> Store:

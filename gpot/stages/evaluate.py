@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpot.config.choices import PenaltyKind, Source, VelocityName
+from gpot.config.choices import Source
 from gpot.config.schema import Config, DSpritesConfig
 from gpot.data import dsprites
 from gpot.errors import BadConfig, FidelityLost, InverseNotAvailable
@@ -24,72 +22,17 @@ from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
 from gpot.evaluation.mig import mig
 from gpot.evaluation.sap import sap
-from gpot.flows.base import FrozenFlow
-from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.transport import gelbrich
 from gpot.progress import track
 from gpot.stages import families
-from gpot.stages.common import Recipe, generator, obtain, without
+from gpot.stages.chain import CHUNK, Chain, Row
+from gpot.stages.common import Recipe, generator, obtain
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage, prior_pairs, split
 from gpot.stages.gp import gp_stage, load_gp, rotation_only
+from gpot.stages.plain import without
 from gpot.stages.points import points_of, points_stage
 from gpot.store import Artifact, Store
-
-_CHUNK = 4096
-
-
-class Row(str, Enum):
-    """Rows of a result: the map from data to codes."""
-
-    latent = "latent"
-    flow = "flow"
-    rotation = "flow+rotation"
-    gp = "flow+gp"
-    gp_euler = "flow+gp+euler"
-    gp_kinetic = "flow+gp+kinetic"
-    gp_spectral = "flow+gp+spectral"
-
-    @property
-    def moves(self) -> bool:
-        """Whether a trained GP flow is part of the row."""
-        return self.value.startswith("flow+gp")
-
-
-_ROW_OF_PENALTY = {PenaltyKind.none: Row.gp, PenaltyKind.euler: Row.gp_euler, PenaltyKind.kinetic: Row.gp_kinetic}
-
-
-def gp_row(config: Config) -> Row:
-    """The row of the config's own GP flow."""
-    if config.gp.velocity is VelocityName.spectral:
-        return Row.gp_spectral
-    return _ROW_OF_PENALTY[config.penalty.acting]
-
-
-@dataclass(frozen=True)
-class Chain:
-    """The maps of a row: the frozen flow f, and s after it, either of which may be absent."""
-
-    flow: FrozenFlow | None
-    gp: GaussianPreserving | None
-
-    def codes(self, x: Tensor, what: str) -> Tensor:
-        """s(f(x)), or as much of it as there is: (n, d) float32 on the CPU."""
-        if self.flow is None:
-            return x
-        device = next(self.flow.parameters()).device
-        parts = []
-        chunks = x.split(_CHUNK)
-        with torch.no_grad():
-            for chunk in track(chunks, len(chunks), what):
-                z = self.flow.transform(chunk.to(device))
-                parts.append((z if self.gp is None else self.gp.transport(z)).cpu())
-        return torch.cat(parts)
-
-    def inverse(self, s: Tensor) -> Tensor:
-        """f^-1(s^-1(s)), (n, d)."""
-        assert self.flow is not None
-        return self.flow.inverse(s if self.gp is None else self.gp.inverse(s))
 
 
 def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None = None) -> Artifact:
@@ -220,7 +163,7 @@ def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
     metrics |= {"escaped": int((~inside).sum()), "certificate": gap.mean, "certificate_stderr": gap.stderr}
     metrics |= above_floor(x, _named_cost("cost", x, s))
     metrics |= _round_trip(chain, x[: evaluate.n_exact], s[: evaluate.n_exact])
-    chunks = data.split(_CHUNK)
+    chunks = data.split(CHUNK)
     parts = [flow.forward(chunk.to(device)) for chunk in track(chunks, len(chunks), "likelihood of held-out data")]
     z, log_det = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     if gp is None:

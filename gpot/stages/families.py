@@ -15,7 +15,7 @@ from gpot.config.schema import BNAFConfig, CPFlowConfig, FFJORDConfig, FlowConfi
 from gpot.flows.bnaf import BNAFFlow
 from gpot.flows.cpflow import CPFlowFlow
 from gpot.flows.ffjord import FFJORDFlow
-from gpot.stages.common import plain, without
+from gpot.stages.plain import plain, without
 from gpot.training.flow import LogLikelihood
 from third_party.bnaf import BNAF
 from third_party.cpflow import CPFlow

@@ -20,7 +20,6 @@ from torch import Tensor
 from gpot.config.schema import Config
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.charts import Chart, cube_density, from_cube, to_cube
-from gpot.maths.transport import gaussian_log_density
 from gpot.report.animate import animate_particles
 from gpot.report.names import row_name
 from gpot.report.paper import paper_numbers
@@ -36,9 +35,11 @@ from gpot.report.plots2d import (
     optimum_figure,
 )
 from gpot.report.style import polar_colours
-from gpot.stages.evaluate import Chain, chain_of, held_out
+from gpot.stages.chain import Chain
+from gpot.stages.evaluate import chain_of, held_out
 from gpot.stages.flow import flow_stage
 from gpot.stages.gp import gp_stage
+from gpot.stages.planar import density_grid, gaussian_path, mesh_lines
 from gpot.stages.points import points_of, points_stage
 from gpot.stages.rows import ReportRow
 from gpot.store import Artifact, Store
@@ -49,8 +50,6 @@ Optimum = Mapping[str, Sequence[Mapping[str, float]]]
 _PARTICLES = 3000
 _SNAPSHOTS = 5
 _ANIMATED_STEPS = 60
-_MESH_LINES, _MESH_POINTS, _MESH_SIDE = 20, 200, 3.5
-_DENSITY_GRID, _DENSITY_MARGIN = 100, 1.2
 _ARROWS, _PATHS = 21, 150
 _WELL_INSIDE = 2.5  # a radius that few Gaussian particles pass: colours saturate there
 
@@ -161,38 +160,6 @@ def _chain(row: ReportRow, store: Store) -> Chain:
 def _some_data(config: Config, store: Store) -> Tensor:
     """Held-out points, as many as a scatter plot can show."""
     return held_out(config, points_of(points_stage(config, store, "report")))[:_PARTICLES]
-
-
-def mesh_lines() -> Tensor:
-    """Lines of a uniform mesh of the square: (2 m, p, 2), m of either direction."""
-    at = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_LINES)
-    along = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_POINTS)
-    upright = torch.stack(torch.meshgrid(at, along, indexing="ij"), -1)
-    return torch.cat([upright, upright.flip(-1)])
-
-
-def density_grid(chain: Chain, x: Tensor) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:
-    """exp log p on a square grid around the data, row i at y_i, and the grid's ends. s keeps the density of f."""
-    assert chain.flow is not None
-    side = _DENSITY_MARGIN * float(x.abs().max())
-    at = torch.linspace(-side, side, _DENSITY_GRID)
-    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).reshape(-1, 2)
-    z, log_det = chain.flow.forward(grid.to(next(chain.flow.parameters()).device))
-    if chain.gp is not None:
-        with torch.no_grad():
-            z, gp_log_det = chain.gp(z)
-        log_det = log_det + gp_log_det
-    density = (gaussian_log_density(z) + log_det).exp().cpu().double()
-    # far tails, where s or f are no longer finite, have no mass that a picture could show
-    return density.nan_to_num(0.0).reshape(_DENSITY_GRID, _DENSITY_GRID).numpy(), (-side, side, -side, side)
-
-
-def gaussian_path(gp: GaussianPreservingFlow, z: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The path of s on the Gaussian side, (T, n, 2), and its times (T,)."""
-    with torch.no_grad():
-        path = gp.flow_trajectory(z.to(gp.rotation))
-    points = from_cube(path.points) if gp.chart is Chart.cube else path.points
-    return points.cpu().double().numpy(), path.times.cpu().double().numpy()
 
 
 def _initial_velocity(gp: GaussianPreservingFlow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

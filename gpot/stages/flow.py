@@ -19,7 +19,8 @@ from gpot.flows.ffjord import pull_back
 from gpot.flows.weights import load_released
 from gpot.progress import track
 from gpot.stages import families
-from gpot.stages.common import Recipe, device_of, generator, log, obtain, plain
+from gpot.stages.common import Recipe, device_of, generator, log, obtain
+from gpot.stages.plain import plain
 from gpot.stages.points import points_of, points_stage
 from gpot.stages.run import Run, paper_lines
 from gpot.stages.vae import weights_hash
@@ -28,7 +29,7 @@ from gpot.training.callbacks import KeepBest
 from gpot.training.fit import fit, intervals
 from gpot.training.flow import FlowModule
 from gpot.training.history import keep_history
-from gpot.training.loggers import RunLogger
+from gpot.training.run_logger import RunLogger
 from gpot.training.watch import PaperLines
 
 WEIGHTS = "weights.safetensors"

@@ -23,15 +23,17 @@ from gpot.gp.rotation import fit_rotation
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
-from gpot.stages.common import Recipe, device_of, log, obtain, plain, without
+from gpot.stages.common import Recipe, device_of, log, obtain
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage
+from gpot.stages.live import live_figures
+from gpot.stages.plain import plain, without
 from gpot.stages.run import Run, paper_lines
 from gpot.store import Artifact, Store
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit
 from gpot.training.gp import GPModule
 from gpot.training.history import keep_history
-from gpot.training.loggers import RunLogger
+from gpot.training.run_logger import RunLogger
 from gpot.training.watch import Energy, FiguresAtIntervals, PaperLines
 
 WEIGHTS = "weights.safetensors"
@@ -149,7 +151,6 @@ def _flow_nll(config: Config, store: Store, x: Tensor) -> float:
 
 def _watching(config: Config, store: Store, gp: GaussianPreserving, logger: RunLogger) -> list[Callback]:
     """What a logger is shown beside the losses: the energy, the paper's numbers, pictures at intervals."""
-    from gpot.stages.live import live_figures  # here: it draws the rows of a result, which are made of this stage's
 
     watching: list[Callback] = [PaperLines(paper_lines(config, "gp"))]
     if isinstance(gp, GaussianPreservingFlow):

@@ -19,10 +19,10 @@ from gpot.logged import FIGURE_DENSITY, FIGURE_MESH, FIGURE_TRAVERSALS
 from gpot.report.live import density_figure, mesh_figure
 from gpot.report.names import row_name
 from gpot.report.traversals import traversal_figure
+from gpot.stages.chain import Chain, gp_row
 from gpot.stages.common import log
-from gpot.stages.evaluate import Chain, gp_row
-from gpot.stages.figures import density_grid, gaussian_path, mesh_lines
 from gpot.stages.flow import flow_stage, load_flow
+from gpot.stages.planar import density_grid, gaussian_path, mesh_lines
 from gpot.stages.points import points_of, points_stage
 from gpot.stages.vae import load_vae, vae_stage
 from gpot.store import Store

@@ -16,8 +16,9 @@ from gpot.config.schema import Config, ImagesConfig
 from gpot.evaluation.dci import Protocol
 from gpot.report.paper import paper_numbers
 from gpot.stages import families
+from gpot.stages.chain import Row, gp_row
 from gpot.stages.common import log
-from gpot.stages.evaluate import Row, evaluate_stage, gp_row
+from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.gp import n_epochs, network
 from gpot.stages.traversals import traversals_stage
 from gpot.store import Artifact, Store

@@ -9,9 +9,11 @@ from typing import Any
 from gpot.config.schema import Config, ImagesConfig
 from gpot.logged import PAPER_COST, PAPER_ENERGY, PAPER_NLL
 from gpot.report.paper import paper_numbers
-from gpot.stages.common import plain
+from gpot.stages.chain import gp_row
+from gpot.stages.plain import plain
 from gpot.store import Artifact, Store, commit
-from gpot.training.loggers import Description, RunLogger, open_logger
+from gpot.training.loggers import open_logger
+from gpot.training.run_logger import Description, RunLogger
 
 MODELS = ("vae", "flow", "gp")  # whose artefacts a logger that keeps them is given; data is in their manifests
 # groups of the config that a logger is shown in full; paths are a machine's own
@@ -89,8 +91,6 @@ def describe(config: Config, stage: str, key: str | None) -> Description:
 
 def paper_lines(config: Config, stage: str) -> Mapping[str, float]:
     """The numbers that the paper prints of what a stage trains, by the names of their reference lines."""
-    from gpot.stages.evaluate import gp_row  # here: evaluate imports the stages, and they this module
-
     if stage == "vae":
         return {}
     row = "flow" if stage == "flow" else gp_row(config).value

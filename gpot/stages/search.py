@@ -25,8 +25,8 @@ from gpot.config import Config, compose
 from gpot.config.jobs import settings_of
 from gpot.config.schema import RangeConfig, SearchConfig
 from gpot.errors import BadConfig, GpotError
-from gpot.stages.common import plain
 from gpot.stages.gp import gp_stage
+from gpot.stages.plain import plain
 from gpot.store import Artifact, Store
 
 log = logging.getLogger(__name__)

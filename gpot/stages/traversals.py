@@ -13,8 +13,10 @@ from torch import Tensor
 from gpot.config.schema import Config
 from gpot.evaluation.traversals import image_change, informative, lost, traverse
 from gpot.stages import families
-from gpot.stages.common import Recipe, device_of, generator, obtain, plain
-from gpot.stages.evaluate import Row, artifacts_of, chain_of
+from gpot.stages.chain import Row
+from gpot.stages.common import Recipe, device_of, generator, obtain
+from gpot.stages.evaluate import artifacts_of, chain_of
+from gpot.stages.plain import plain
 from gpot.stages.points import points_of
 from gpot.stages.vae import load_vae, vae_stage
 from gpot.store import Artifact, Store

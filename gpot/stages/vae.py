@@ -18,12 +18,13 @@ from gpot.data.images import ImageSource, image_index, image_source
 from gpot.errors import BadConfig
 from gpot.flows.weights import check_file, load_released
 from gpot.progress import track
-from gpot.stages.common import Recipe, device_of, obtain, plain, without
+from gpot.stages.common import Recipe, device_of, obtain
+from gpot.stages.plain import plain, without
 from gpot.stages.run import Run
 from gpot.store import Artifact, Store, file_sha256
 from gpot.training.fit import fit, intervals
 from gpot.training.history import keep_history
-from gpot.training.loggers import RunLogger
+from gpot.training.run_logger import RunLogger
 from gpot.training.vae import VAEModule
 from third_party.btcvae import BetaTCVAE
 

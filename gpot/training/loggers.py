@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -14,44 +13,13 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread, imsave
-from numpy.typing import NDArray
 
 from gpot.config.choices import LoggerKind
 from gpot.config.schema import Config
 from gpot.store import Artifact
+from gpot.training.run_logger import Description, Pixels, RunLogger
 
-Pixels = NDArray[np.uint8]  # (height, width, 3 or 4)
 _DPI = 110
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a logger says of a run. folder: of its files below `paths.logs`. settings: flat (`gpot.logged.SETTINGS`).
-    options: the resolved config. group: that runs of one sweep share."""
-
-    stage: str
-    name: str
-    folder: str
-    settings: Mapping[str, Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    tags: Sequence[str] = ()
-    group: str | None = None
-
-
-class RunLogger(Protocol):
-    """What gpot asks of a logger, beyond what Lightning does."""
-
-    def images(self, key: str, images: Mapping[str, Pixels], step: int) -> None:
-        """Pictures by their captions."""
-
-    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Numbers, words and None."""
-
-    def result(self, artifact: Artifact | None, inputs: Iterable[Artifact]) -> None:
-        """The artefact that the run made, and the models that it used."""
-
-    def close(self, failed: bool = False) -> None:
-        """Write what is left. Nothing can be logged after it."""
 
 
 def open_logger(config: Config, about: Description, resume: Path | None = None) -> RunLogger | None:

@@ -19,7 +19,7 @@ from gpot.config.schema import Config
 from gpot.errors import BadConfig, LoggerUnavailable
 from gpot.logged import GLOBAL_STEP
 from gpot.store import MANIFEST, Artifact
-from gpot.training.loggers import Description, Pixels
+from gpot.training.run_logger import Description, Pixels
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from gpot.evaluation.energy import cube_energy
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.logged import TRAIN_LR, VAL_ENERGY
-from gpot.training.loggers import RunLogger, pixels_of
+from gpot.training.loggers import pixels_of
+from gpot.training.run_logger import RunLogger
 
 Draw = Callable[[], Figure]
 

@@ -9,8 +9,8 @@ import pytest
 
 from gpot.config import Config, compose
 from gpot.errors import ArtifactMissing, BadInput, DataMissing
+from gpot.stages.chain import Row, gp_row
 from gpot.stages.common import open_store
-from gpot.stages.evaluate import Row, gp_row
 from gpot.stages.flow import flow_recipe
 from gpot.stages.gp import gp_recipe, gp_stage
 from gpot.stages.report import report_stage

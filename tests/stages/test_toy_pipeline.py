@@ -11,8 +11,9 @@ import torch
 
 from gpot.config import Config, compose
 from gpot.errors import BadConfig
+from gpot.stages.chain import Row
 from gpot.stages.common import open_store
-from gpot.stages.evaluate import Row, evaluate_stage
+from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, load_flow, prior_pairs
 from gpot.stages.gp import gp_stage
 from gpot.stages.optimum import optimum_stage

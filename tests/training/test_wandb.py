@@ -10,8 +10,8 @@ import wandb
 from gpot.config import compose
 from gpot.errors import BadConfig, BadInput, LoggerUnavailable
 from gpot.training import wandb_logger
-from gpot.training.loggers import Description
 from gpot.training.offline_run import read_run, records
+from gpot.training.run_logger import Description
 from gpot.training.wandb_logger import resolve_mode, start
 
 

@@ -1,0 +1,48 @@
+"""Arrays that pictures of a GP flow in the plane show: a mesh, a density, paths of particles."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.maths.charts import Chart, from_cube
+from gpot.maths.transport import gaussian_log_density
+from gpot.stages.chain import Chain
+
+_MESH_LINES, _MESH_POINTS, _MESH_SIDE = 20, 200, 3.5
+_DENSITY_GRID, _DENSITY_MARGIN = 100, 1.2
+
+
+def mesh_lines() -> Tensor:
+    """Lines of a uniform mesh of the square: (2 m, p, 2), m of either direction."""
+    at = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_LINES)
+    along = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_POINTS)
+    upright = torch.stack(torch.meshgrid(at, along, indexing="ij"), -1)
+    return torch.cat([upright, upright.flip(-1)])
+
+
+def density_grid(chain: Chain, x: Tensor) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:
+    """exp log p on a square grid around the data, row i at y_i, and the grid's ends. s keeps the density of f."""
+    assert chain.flow is not None
+    side = _DENSITY_MARGIN * float(x.abs().max())
+    at = torch.linspace(-side, side, _DENSITY_GRID)
+    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).reshape(-1, 2)
+    z, log_det = chain.flow.forward(grid.to(next(chain.flow.parameters()).device))
+    if chain.gp is not None:
+        with torch.no_grad():
+            z, gp_log_det = chain.gp(z)
+        log_det = log_det + gp_log_det
+    density = (gaussian_log_density(z) + log_det).exp().cpu().double()
+    # far tails, where s or f are no longer finite, have no mass that a picture could show
+    return density.nan_to_num(0.0).reshape(_DENSITY_GRID, _DENSITY_GRID).numpy(), (-side, side, -side, side)
+
+
+def gaussian_path(gp: GaussianPreservingFlow, z: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The path of s on the Gaussian side, (T, n, 2), and its times (T,)."""
+    with torch.no_grad():
+        path = gp.flow_trajectory(z.to(gp.rotation))
+    points = from_cube(path.points) if gp.chart is Chart.cube else path.points
+    return points.cpu().double().numpy(), path.times.cpu().double().numpy()

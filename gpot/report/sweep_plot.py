@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from gpot.errors import BadInput
 from gpot.report.style import CYCLE, LINES, WIDTH, open_frame, styled
@@ -23,11 +24,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One metric. logarithmic: on a logarithmic axis, where all its values are positive."""
+    """One metric. logarithmic: on a logarithmic axis, where all its values are positive. percent: of a fraction, ticks
+    in percent."""
 
     heading: str
     lines: tuple[Line, ...]
     logarithmic: bool = False
+    percent: bool = False
 
 
 @styled()
@@ -52,6 +55,8 @@ def sweep_figure(question: str, x: str, panels: Sequence[Panel]) -> Figure:
         _scale(ax, places)
         if panel.logarithmic and all(v > 0 for line in panel.lines for vs in line.points.values() for v in vs):
             ax.set_yscale("log")
+        if panel.percent:
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
         ax.set(xlabel=x, title=panel.heading)
         open_frame(ax)
     if panels[0].lines[0].label:

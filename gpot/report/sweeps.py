@@ -242,7 +242,8 @@ def panels(summary: Summary) -> list[Panel]:
             drawn = tuple(
                 Line(label, {x: spread.values for x, spread in points.items()}) for label, points in lines.items()
             )
-            found.append(Panel(metric.heading, drawn, logarithmic=metric.spec.endswith("e")))
+            logarithmic, percent = metric.spec.endswith("e"), metric.spec.endswith("%")
+            found.append(Panel(metric.heading, drawn, logarithmic, percent))
     return found
 
 

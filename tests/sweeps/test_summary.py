@@ -157,3 +157,9 @@ def test_the_horizontal_axis_shows_what_was_run() -> None:
     assert words.get_xscale() == "linear" and [t.get_text() for t in words.get_xticklabels()] == ["[15,15]", "[30,30]"]
     with pytest.raises(BadInput, match=r"sweep\.metrics"):
         sweep_figure("", "x", [])
+
+
+def test_a_fraction_is_drawn_in_percent() -> None:
+    line = Line("a", {"4": (0.004,), "8": (0.012,)})
+    plain, percent = sweep_figure("", "x", [Panel("", (line,)), Panel("", (line,), percent=True)]).axes
+    assert plain.yaxis.get_major_formatter()(0.01, 0) != "1%" and "%" in percent.yaxis.get_major_formatter()(0.01, 0)

@@ -89,14 +89,15 @@ def certificate_bars(results: Mapping[str, Payload]) -> list[tuple[str, list[Bar
                 title = names.DATASETS.get(str(row.get("dataset")), str(row.get("dataset")))
                 found.setdefault(title, {}).setdefault((row_label(payload, row), row["certificate"]), row)
     shown = names.metric("certificate")
+    # one scale for all datasets: a bar that fills its row is a map far from the optimum, on any of them
+    largest = max((row["certificate"] for rows in found.values() for row in rows.values()), default=0.0) or 1.0
     groups = []
     for title, rows in found.items():
-        largest = max(row["certificate"] for row in rows.values()) or 1.0
         bars = [
             Bar(name, shown.text(value, row.get("certificate_stderr")), value / largest)
             for (name, value), row in sorted(rows.items(), key=_printed_order)
         ]
-        groups.append((title[0].upper() + title[1:], bars))
+        groups.append((title, bars))
     return groups
 
 

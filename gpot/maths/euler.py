@@ -25,7 +25,8 @@ def total_derivative(field: Field, t: Tensor, y: Tensor, step: float | None = No
 
     .. math:: w = \frac{v(t + h, y + h\, v(t, y)) - v(t, y)}{h}
 
-    Arguments: t 0-dim, or (n,) for a field that takes one per row, y (n, d); `step` h defaults to 2 sqrt(eps) of the dtype of y. The error is O(h).
+    Arguments: t 0-dim, or (n,) for a field that takes one per row, y (n, d); `step` h defaults to 2 sqrt(eps) of the
+    dtype of y. The error is O(h).
     Returns: shape (n, d), differentiable in y and in the parameters of the field.
     Departure: X(t^{n+1}) of eq. (12) is one explicit Euler step from y, as in the released code, which uses the h of
     float32 for every dtype.
@@ -40,7 +41,8 @@ def total_derivative_exact(field: Field, t: Tensor, y: Tensor) -> Tensor:
 
     .. math:: w = \partial_t v + (\nabla v)\, v, \qquad (\nabla v)_{ij} = \partial_j v_i
 
-    Arguments: t 0-dim, or (n,), as above, y (n, d). Returns: shape (n, d), differentiable in y and in the parameters of the field.
+    Arguments: t 0-dim, or (n,) as above, y (n, d).
+    Returns: shape (n, d), differentiable in y and in the parameters of the field.
     Departure: replaces eq. (12). The velocity is evaluated twice, as there.
     """
     t = torch.as_tensor(t, dtype=y.dtype, device=y.device)

@@ -137,8 +137,10 @@ def curve_charts(results: Mapping[str, Payload], made: Mapping[str, Lineage]) ->
         watched = [key for key in _WATCHED[artifact.stage] if key in logged]
         if not watched:
             continue
-        lines = [(key, [epoch.get(key) for epoch in epochs]) for key in watched]
-        last = ", ".join(f"{key} {values[-1]:.4g}" for key, values in lines if values[-1] is not None)
+        # of an epoch without a validation nothing was logged; what was not finite is null, and a gap
+        lines = [(key, {k: epoch[key] for k, epoch in enumerate(epochs, 1) if key in epoch}) for key in watched]
+        ends = [(key, list(values.values())[-1]) for key, values in lines]
+        last = ", ".join(f"{key} {value:.4g}" for key, value in ends if value is not None)
         said = f"{name}: {' and '.join(watched)} over {len(epochs)} epochs, at the end {last}"
         key = "; ".join(f"{'dashed' if k else 'line'} {key}" for k, key in enumerate(watched))
         charts.append(ChartView(name, curves(lines, minus(said)), minus(f"{key}. At the end: {last}.")))

@@ -115,6 +115,7 @@ def _train(
             plugins=[LightningEnvironment()],
             use_distributed_sampler=False,  # the data module shares the batches itself
             max_epochs=epochs,
+            check_val_every_n_epoch=validation_interval(epochs),
             precision=_PRECISION[precision],
             gradient_clip_val=optimizer.gradient_clip,
             logger=lightning_logger(logger),
@@ -143,6 +144,21 @@ def intervals(steps: int, per_pass: int, at_most: int) -> tuple[int, int]:
     """
     parts = next(k for k in range(1, per_pass + 1) if per_pass % k == 0 and per_pass // k <= at_most)
     return steps // per_pass * parts, per_pass // parts
+
+
+_VALIDATIONS = 200
+
+
+def validation_interval(epochs: int) -> int:
+    """Epochs from one validation to the next: some `_VALIDATIONS` of them in a run, of which the last epoch's is one.
+
+    A short epoch is a step or two, and its validation would take most of the time. The released code validates every 10
+    of its 2,000 epochs, which is what this gives.
+
+    >>> [validation_interval(epochs) for epochs in (25, 200, 1250, 2000)]
+    [1, 1, 5, 10]
+    """
+    return next(k for k in range(max(1, epochs // _VALIDATIONS), 0, -1) if epochs % k == 0)
 
 
 _TIMED_STEPS = 3

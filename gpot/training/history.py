@@ -13,11 +13,13 @@ from lightning.pytorch.callbacks import Callback
 
 HISTORY = "history.json"
 _DIGITS = 6  # significant ones: a curve shows no more
-_KEPT = ("train/", "val/", "penalty/", "domain/")
+_VALIDATED = ("val/", "domain/")
+_KEPT = ("train/", "penalty/", *_VALIDATED)
 
 
 class History(Callback):
-    """The metrics of each epoch, in `file` when the training ends: a list of dictionaries, `epoch` and what was logged.
+    """The metrics of each epoch, in `file` when the training ends: a list of dictionaries, `epoch` and what was logged
+    in it; of an epoch without a validation, those of the training alone.
 
     What is not finite is null. It is part of the checkpoint, so a resumed run goes on where it was; a run that an error
     ends, as a GP flow that can no longer keep the Gaussian, leaves what it had.
@@ -29,6 +31,8 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(_KEPT)}
+        if (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1):  # else Lightning repeats the last ones
+            logged = {name: value for name, value in logged.items() if not name.startswith(_VALIDATED)}
         self.epochs.append({"epoch": trainer.current_epoch, **{name: _short(value) for name, value in logged.items()}})
 
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:

@@ -72,7 +72,10 @@ class FiguresAtIntervals(Callback):
         self.logger, self.draw, self.times = logger, draw, times
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if trainer.sanity_checking or not due(trainer.current_epoch, trainer.max_epochs or 1, self.times):
+        every = trainer.check_val_every_n_epoch or 1
+        if trainer.sanity_checking or not due(
+            trainer.current_epoch // every, (trainer.max_epochs or 1) // every, self.times
+        ):
             return
         for key, make in self.draw.items():
             self.logger.images(key, {f"epoch {trainer.current_epoch}": pixels_of(make())}, trainer.global_step - 1)

@@ -259,14 +259,21 @@ def test_a_histogram_counts_every_error_once() -> None:
 
 
 def test_curves_have_gaps_and_one_point_is_a_curve() -> None:
-    drawn = curves([("a", [3.0, 2.0, None, 1.0])], "falls < & >")
+    drawn = curves([("a", {1: 3.0, 2: 2.0, 3: None, 4: 1.0})], "falls < & >")
     path = re.search(r'class="line s0" d="([^"]*)"', drawn)
     assert path is not None and path[1].count("M") == 2 and path[1].count("L") == 1
     heights = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path[1])]
     assert heights == sorted(heights), "smaller is lower on the page"
     assert 'aria-label="falls &lt; &amp; &gt;"' in drawn
-    Reader(curves([("a", [1.0])], "one"))
-    Reader(curves([("a", [None, None])], "none"))
+    Reader(curves([("a", {1: 1.0})], "one"))
+    Reader(curves([("a", {1: None, 2: None})], "none"))
+
+
+def test_a_curve_passes_over_what_was_not_measured() -> None:
+    drawn = curves([("val", {2: 3.0, 4: 2.0, 6: 1.0}), ("train", {k: 2.0 for k in range(1, 7)})], "")
+    paths = re.findall(r'class="line s\d" d="([^"]*)"', drawn)
+    val, train = (re.findall(r"[ML]([\d.]+) ", path) for path in paths)
+    assert len(val) == 3 and val == train[1::2] and [path.count("M") for path in paths] == [1, 1]
 
 
 @pytest.mark.parametrize("stem", ["fig3", "fig4_optimum", "fig5_2", "table2_new_thing", "unknown"])

@@ -31,7 +31,7 @@ from gpot.gp.velocity import RidgeVelocity
 from gpot.maths.charts import Chart
 from gpot.maths.transport import gelbrich, transport_cost
 from gpot.training.callbacks import FidelityGuard
-from gpot.training.fit import fit
+from gpot.training.fit import fit, validation_interval
 from gpot.training.gp import GPModule
 from gpot.training.history import HISTORY
 from gpot.training.schedule import one_cycle, penalty_weight
@@ -333,3 +333,21 @@ def test_penalties_lower_the_energy(config: Config, tmp_path: Path) -> None:
     for kind in (PenaltyKind.euler, PenaltyKind.kinetic):
         assert energies[kind] < 0.95 * energies[PenaltyKind.none]
         assert gains[kind] > 0.95 * gains[PenaltyKind.none], "a map that does not move has no energy either"
+
+
+def test_a_run_of_many_epochs_validates_some_200_times_and_last_at_its_end(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epochs in (*range(1, 1000), 1250, 1600, 2000):
+        every = validation_interval(epochs)
+        assert epochs % every == 0 and (every == 1 or epochs // every >= 200)
+    monkeypatch.setattr("gpot.training.fit._VALIDATIONS", 3)
+    epochs, problem = 9, Problem(dim=2, angle=1.2, n=64)
+    gp = GaussianPreservingFlow(RidgeVelocity(2, width=2).double(), Chart.direct, 2)
+    problem.train(config, tmp_path, gp, penalty(config, PenaltyKind.none), epochs)
+    history = json.loads((tmp_path / HISTORY).read_text())
+    assert [epoch["epoch"] for epoch in history] == list(range(epochs)) and all(
+        "train/cost" in each for each in history
+    )
+    assert [each["epoch"] for each in history if "val/cost" in each] == [2, 5, 8]
+    assert [each["epoch"] for each in history if "domain/escaped" in each] == [2, 5, 8]

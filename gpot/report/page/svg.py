@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -15,15 +15,15 @@ _PER_DECADE = 4  # bins of a histogram over a factor of ten
 _DECADES = 3  # at least, so that a narrow distribution is not drawn as a wide one
 
 
-def curves(lines: Sequence[tuple[str, Sequence[float | None]]], description: str, x_label: str = "epoch") -> str:
-    """Curves over a common index, 1, 2, ...; None is a gap.
+def curves(lines: Sequence[tuple[str, Mapping[int, float | None]]], description: str, x_label: str = "epoch") -> str:
+    """Curves over a common index, 1, 2, ...; an index that is left out is passed over, None is a gap.
 
-    Arguments: lines: (name, values) each; the first is drawn strongest. description: for readers who see no picture.
-    The scale shows all values from the second entry on: the first epochs of a training are often off every scale, and
-    are then drawn as far as the frame.
+    Arguments: lines: (name, index -> value) each; the first is drawn strongest. description: for readers who see no
+    picture. The scale shows all values from the second entry on: the first epochs of a training are often off every
+    scale, and are then drawn as far as the frame.
     """
-    shown = [v for _, values in lines for v in values[min(1, len(values) - 1) :] if v is not None]
-    length = max(len(values) for _, values in lines)
+    shown = [v for _, values in lines for v in list(values.values())[min(1, len(values) - 1) :] if v is not None]
+    length = max(max(values) for _, values in lines)
     low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     low, high = low - pad, high + pad
@@ -33,12 +33,12 @@ def curves(lines: Sequence[tuple[str, Sequence[float | None]]], description: str
         parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 14}" text-anchor="middle">{at}</text>')
     for number, (_, values) in enumerate(lines):
         path, pen = [], "M"
-        for k, value in enumerate(values):
+        for at, value in values.items():
             if value is None:
                 pen = "M"
                 continue
             y = min(max(_y(value, low, high), _TOP - 4.0), _HEIGHT - _BOTTOM + 0.0)
-            path.append(f"{pen}{_x(k, 0, max(1, length - 1)):.1f} {y:.1f}")
+            path.append(f"{pen}{_x(at - 1, 0, max(1, length - 1)):.1f} {y:.1f}")
             pen = "L"
         parts.append(f'<path class="line s{number}" d="{" ".join(path)}"/>')
     return _svg(parts, description)

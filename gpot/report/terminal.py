@@ -35,7 +35,7 @@ def terminal(payload: Row, width: int) -> Group:
     """
     tables: list[Table] = []
     for k, grid in enumerate(grids(payload)):
-        upright, turned = (_Layout(*each) for each in (_upright(grid), _turned(grid)))
+        upright, turned = _upright(grid), _turned(grid)
         in_parts = [(_parts(each, width), each) for each in (upright, turned)]
         many = len(upright.columns) > 1 + len(grid.rows)  # of equals, the one that is higher than wide
         parts, layout = min(in_parts[:: -1 if many else 1], key=lambda each: len(each[0]))
@@ -55,15 +55,15 @@ def terminal(payload: Row, width: int) -> Group:
     return Group(*tables, *map(Text, provenance(payload)))
 
 
-def _upright(grid: Grid) -> tuple[list[list[str]], list[int], int]:
+def _upright(grid: Grid) -> _Layout:
     columns = [list(column) for column in zip(grid.heads, *grid.rows, strict=True)]
-    return columns, [len(subs) for _, subs in grid.groups], grid.n_labels
+    return _Layout(columns, [len(subs) for _, subs in grid.groups], grid.n_labels)
 
 
-def _turned(grid: Grid) -> tuple[list[list[str]], list[int], int]:
+def _turned(grid: Grid) -> _Layout:
     n = grid.n_labels
     columns = [["\n".join(row[:n]), *row[n:]] for row in (grid.heads, *grid.rows)]
-    return columns, [1] * len(columns), 1
+    return _Layout(columns, [1] * len(columns), 1)
 
 
 def _parts(layout: _Layout, width: int) -> list[list[int]]:

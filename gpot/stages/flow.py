@@ -17,6 +17,7 @@ from gpot.flows.base import FrozenFlow
 from gpot.flows.bnaf import BNAFFlow
 from gpot.flows.ffjord import pull_back
 from gpot.flows.weights import load_released
+from gpot.logged import VAL_NLL
 from gpot.progress import track
 from gpot.stages import families
 from gpot.stages.common import Recipe, device_of, generator, log, obtain
@@ -92,7 +93,7 @@ def _train(flow: nn.Module, points: Tensor, config: Config, work: Path, logger: 
     initialize: Any = getattr(flow, "initialize", None)
     if initialize is not None:  # ActNorm starts from data
         initialize(points[train[:batch]])
-    keep = KeepBest("val/nll", flow, work / "best.safetensors")
+    keep = KeepBest(VAL_NLL, flow, work / "best.safetensors")
     module = FlowModule(flow, families.log_likelihood(config.flow, flow), config.optimizer.flow, steps)
     callbacks = [keep] if logger is None else [keep, PaperLines(paper_lines(config, "flow"))]
     fit(
@@ -100,7 +101,7 @@ def _train(flow: nn.Module, points: Tensor, config: Config, work: Path, logger: 
         callbacks=callbacks, logger=logger,
     )  # fmt: skip
     keep.restore()
-    return {"val/nll": keep.best, "best_epoch": keep.best_epoch}
+    return {VAL_NLL: keep.best, "best_epoch": keep.best_epoch}
 
 
 def load_flow(config: Config, artifact: Artifact) -> FrozenFlow:

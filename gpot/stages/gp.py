@@ -23,6 +23,7 @@ from gpot.gp.rotation import fit_rotation
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
+from gpot.logged import VAL_COST
 from gpot.stages.common import Recipe, device_of, log, obtain
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage
 from gpot.stages.live import live_figures
@@ -138,7 +139,7 @@ def _train(
         log.warning("%s stopped early, the model of epoch %d is kept. %s", name, guard.best_epoch, stopped)
     guard.restore()
     return {
-        "val/cost": guard.best, "best_epoch": guard.best_epoch, "epochs": epochs, "n_steps": gp.n_steps,
+        VAL_COST: guard.best, "best_epoch": guard.best_epoch, "epochs": epochs, "n_steps": gp.n_steps,
         "refinements": guard.refinements, "stopped": stopped,
     }  # fmt: skip
 

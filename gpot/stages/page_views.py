@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.logged import TRAIN_COST, TRAIN_LOSS, TRAIN_NLL, VAL_COST, VAL_NLL
 from gpot.maths.charts import Chart, from_cube
 from gpot.report import names
 from gpot.report.page.items import duration, minus, row_label
@@ -36,8 +37,8 @@ _ERROR_POINTS = 2048
 _ERROR_SEED = 0
 _COMMIT = 12
 _TRAINED = ("vae", "flow", "gp")
-_VALIDATED = {"vae": "val/reconstruction", "flow": "val/nll", "gp": "val/cost"}
-_WATCHED = {"vae": ("train/loss",), "flow": ("val/nll", "train/nll"), "gp": ("val/cost", "train/cost")}
+_VALIDATED = {"vae": "val/reconstruction", "flow": VAL_NLL, "gp": VAL_COST}
+_WATCHED = {"vae": (TRAIN_LOSS,), "flow": (VAL_NLL, TRAIN_NLL), "gp": (VAL_COST, TRAIN_COST)}
 
 
 def flow_views(

@@ -5,7 +5,8 @@
 Writes outputs/artifacts/evaluate/<key>/metrics.json.
 """
 
-from gpot.config import Config, entry
+from gpot.config import Config
+from gpot.entry import entry
 from gpot.stages.chain import gp_row
 from gpot.stages.common import open_store
 from gpot.stages.evaluate import evaluate_stage

@@ -5,7 +5,8 @@
 Reads outputs/report and the artefacts that its results name; writes outputs/report/index.html. Trains nothing.
 """
 
-from gpot.config import Config, entry
+from gpot.config import Config
+from gpot.entry import entry
 from gpot.stages.common import open_store
 from gpot.stages.page import page_stage
 

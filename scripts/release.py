@@ -11,8 +11,9 @@ only models that we trained ourselves are released.
 import shutil
 from pathlib import Path
 
-from gpot.config import Config, entry
+from gpot.config import Config
 from gpot.config.schema import ImagesConfig, MnistConfig
+from gpot.entry import entry
 from gpot.errors import BadConfig
 from gpot.stages.common import open_store
 from gpot.stages.flow import flow_stage

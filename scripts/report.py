@@ -5,7 +5,8 @@
 Writes outputs/report/table1.md, .tex, .csv and .json.
 """
 
-from gpot.config import Config, entry
+from gpot.config import Config
+from gpot.entry import entry
 from gpot.stages.common import open_store
 from gpot.stages.report import report_stage
 

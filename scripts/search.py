@@ -7,10 +7,11 @@ Writes the study into outputs/searches/<name>.db and each trial's GP flow into o
 
 import json
 
-from gpot.config import Config, entry
+from gpot.config import Config
+from gpot.entry import entry
 from gpot.stages.common import open_store
-from gpot.stages.search import search_stage, summary
 from gpot.store import Artifact
+from gpot.sweeps.search import search_stage, summary
 
 
 @entry("search")

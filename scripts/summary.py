@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gpot.config import Config, entry
+from gpot.config import Config
+from gpot.entry import entry
 from gpot.report import summary
 
 

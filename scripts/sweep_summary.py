@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from gpot.errors import BadInput, GpotError
-from gpot.report.sweeps import markdown, summarize, write_summary
+from gpot.sweeps.summary import markdown, summarize, write_summary
 
 SWEEPS, REPORT = Path("outputs/multirun"), Path("outputs/report/sweeps")
 

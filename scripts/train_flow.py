@@ -5,7 +5,8 @@
 Writes outputs/artifacts/flow/<key>/.
 """
 
-from gpot.config import Config, entry
+from gpot.config import Config
+from gpot.entry import entry
 from gpot.stages.common import open_store
 from gpot.stages.flow import flow_stage
 from gpot.store import Artifact

@@ -5,7 +5,8 @@
 Writes outputs/artifacts/vae/<key>/ and outputs/artifacts/latents/<key>/.
 """
 
-from gpot.config import Config, entry
+from gpot.config import Config
+from gpot.entry import entry
 from gpot.stages.common import open_store
 from gpot.stages.vae import latents_stage, vae_stage
 from gpot.store import Artifact

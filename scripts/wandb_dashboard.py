@@ -12,11 +12,11 @@ import json
 import sys
 from pathlib import Path
 
-from gpot.dashboard.build import specification, upload
-from gpot.dashboard.check import compare
 from gpot.errors import BadInput, GpotError
-from gpot.training.offline_run import read_runs
-from gpot.training.wandb_logger import default_entity, has_key
+from gpot.tracking.dashboard.build import specification, upload
+from gpot.tracking.dashboard.check import compare
+from gpot.tracking.offline_run import read_runs
+from gpot.tracking.wandb_logger import default_entity, has_key
 
 
 def dry_run(entity: str, project: str, folder: Path) -> None:

@@ -1,7 +1,6 @@
-"""Configuration: the schema, the rules between groups, composition, and the entry point of the scripts."""
+"""Configuration: the schema, the rules between groups, and composition."""
 
 from gpot.config.compose import CONFIGS, compose, sibling, to_config
-from gpot.config.entry import entry
 from gpot.config.schema import Config, register
 
-__all__ = ["CONFIGS", "Config", "compose", "entry", "register", "sibling", "to_config"]
+__all__ = ["CONFIGS", "Config", "compose", "register", "sibling", "to_config"]

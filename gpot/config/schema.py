@@ -35,7 +35,7 @@ from gpot.config.choices import (
     WandbMode,
 )
 from gpot.config.resolvers import register_resolvers
-from gpot.evaluation.dci import Regressor
+from gpot.evaluation.disentanglement.dci import Regressor
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method
 from third_party.btcvae import Estimator
@@ -410,7 +410,7 @@ class SweepConfig:
     question: str
     x: str  # the option on the horizontal axis
     lines: Optional[str]  # the option that has a line for each value
-    metrics: list[str]  # one panel each: keys of gpot.report.names.METRICS
+    metrics: list[str]  # one panel each: keys of gpot.paper.names.METRICS
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""The paper's printed numbers, printed names, and tables that set ours beside them."""
+"""Tables that set our numbers beside the printed ones, the summary, and the page."""

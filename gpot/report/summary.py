@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gpot.report import names
-from gpot.report.paper import FLOW_OF, ITEMS, Printed, printed
+from gpot.paper import names
+from gpot.paper.printed import FLOW_OF, ITEMS, Printed, printed
 
 ORDER = ("table1", "table2", "fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8", "table3", "table4")
 HEADS = (

@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from gpot.errors import BadInput
-from gpot.report import names
-from gpot.report.paper import FLOW_OF, ITEMS
+from gpot.paper import names
+from gpot.paper.printed import FLOW_OF, ITEMS
 
 Row = Mapping[str, Any]
 

@@ -17,11 +17,11 @@ from gpot.data import dsprites
 from gpot.errors import BadConfig, FidelityLost, InverseNotAvailable
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.cost import cost_summary
-from gpot.evaluation.dci import Protocol, dci_scores, official_split
+from gpot.evaluation.disentanglement.dci import Protocol, dci_scores, official_split
+from gpot.evaluation.disentanglement.mig import mig
+from gpot.evaluation.disentanglement.sap import sap
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
-from gpot.evaluation.mig import mig
-from gpot.evaluation.sap import sap
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.transport import gelbrich
 from gpot.progress import track

@@ -20,11 +20,11 @@ from torch import Tensor
 from gpot.config.schema import Config
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.charts import Chart, cube_density, from_cube, to_cube
-from gpot.report.animate import animate_particles
-from gpot.report.names import row_name
-from gpot.report.paper import paper_numbers
-from gpot.report.plots import save_figure
-from gpot.report.plots2d import (
+from gpot.paper.names import row_name
+from gpot.paper.printed import paper_numbers
+from gpot.plots.animate import animate_particles
+from gpot.plots.importance import save_figure
+from gpot.plots.plots2d import (
     Figure2Column,
     Figure3Column,
     Figure4Column,
@@ -34,7 +34,7 @@ from gpot.report.plots2d import (
     figure4,
     optimum_figure,
 )
-from gpot.report.style import polar_colours
+from gpot.plots.style import polar_colours
 from gpot.stages.chain import Chain
 from gpot.stages.evaluate import chain_of, held_out
 from gpot.stages.flow import flow_stage

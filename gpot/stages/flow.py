@@ -17,7 +17,6 @@ from gpot.flows.base import FrozenFlow
 from gpot.flows.bnaf import BNAFFlow
 from gpot.flows.ffjord import pull_back
 from gpot.flows.weights import load_released
-from gpot.logged import VAL_NLL
 from gpot.progress import track
 from gpot.stages import families
 from gpot.stages.common import Recipe, device_of, generator, log, obtain
@@ -26,11 +25,12 @@ from gpot.stages.points import points_of, points_stage
 from gpot.stages.run import Run, paper_lines
 from gpot.stages.vae import weights_hash
 from gpot.store import Artifact, Store
+from gpot.tracking.names import VAL_NLL
+from gpot.tracking.run_logger import RunLogger
 from gpot.training.callbacks import KeepBest
 from gpot.training.fit import fit, intervals
 from gpot.training.flow import FlowModule
 from gpot.training.history import keep_history
-from gpot.training.run_logger import RunLogger
 from gpot.training.watch import PaperLines
 
 WEIGHTS = "weights.safetensors"

@@ -23,18 +23,18 @@ from gpot.gp.rotation import fit_rotation
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
-from gpot.logged import VAL_COST
 from gpot.stages.common import Recipe, device_of, log, obtain
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage
 from gpot.stages.live import live_figures
 from gpot.stages.plain import plain, without
 from gpot.stages.run import Run, paper_lines
 from gpot.store import Artifact, Store
+from gpot.tracking.names import VAL_COST
+from gpot.tracking.run_logger import RunLogger
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit
 from gpot.training.gp import GPModule
 from gpot.training.history import keep_history
-from gpot.training.run_logger import RunLogger
 from gpot.training.watch import Energy, FiguresAtIntervals, PaperLines
 
 WEIGHTS = "weights.safetensors"

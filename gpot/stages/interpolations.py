@@ -11,11 +11,11 @@ import torch
 
 from gpot.config.schema import Config
 from gpot.evaluation.traversals import informative
-from gpot.report.names import row_name
-from gpot.report.paper import ITEMS
-from gpot.report.plots import save_figure
-from gpot.report.traversal_films import animate_traversals
-from gpot.report.traversals import traversal_figure
+from gpot.paper.names import row_name
+from gpot.paper.printed import ITEMS
+from gpot.plots.importance import save_figure
+from gpot.plots.traversal_films import animate_traversals
+from gpot.plots.traversals import traversal_figure
 from gpot.stages.rows import ReportRow
 from gpot.store import Artifact, Store
 

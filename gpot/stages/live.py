@@ -15,10 +15,9 @@ from gpot.errors import ArtifactMissing
 from gpot.evaluation.traversals import image_change, informative, traverse
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.logged import FIGURE_DENSITY, FIGURE_MESH, FIGURE_TRAVERSALS
-from gpot.report.live import density_figure, mesh_figure
-from gpot.report.names import row_name
-from gpot.report.traversals import traversal_figure
+from gpot.paper.names import row_name
+from gpot.plots.live import density_figure, mesh_figure
+from gpot.plots.traversals import traversal_figure
 from gpot.stages.chain import Chain, gp_row
 from gpot.stages.common import log
 from gpot.stages.flow import flow_stage, load_flow
@@ -26,6 +25,7 @@ from gpot.stages.planar import density_grid, gaussian_path, mesh_lines
 from gpot.stages.points import points_of, points_stage
 from gpot.stages.vae import load_vae, vae_stage
 from gpot.store import Store
+from gpot.tracking.names import FIGURE_DENSITY, FIGURE_MESH, FIGURE_TRAVERSALS
 
 Draw = Callable[[], Figure]
 _POINTS, _PATHS = 3000, 150
@@ -118,5 +118,5 @@ def images(live: Live) -> Mapping[str, Draw]:
     return {FIGURE_TRAVERSALS: draw}
 
 
-# A further kind of picture is a function here, and its name an entry of gpot.logged
+# A further kind of picture is a function here, and its name an entry of gpot.tracking.names
 KINDS: tuple[Callable[[Live], Mapping[str, Draw]], ...] = (planar, images)

@@ -16,12 +16,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import Config, compose, sibling
 from gpot.errors import BadInput, GpotError
+from gpot.paper.printed import ITEMS
 from gpot.report.page.arrays import embed_animation, embed_pictures
 from gpot.report.page.captions import words
 from gpot.report.page.items import ItemView, Picture, item_view, missing_item, row_label
 from gpot.report.page.render import MOST_BYTES, FlowData, FlowView, Page, render
 from gpot.report.page.traversals import SUFFIX, read_traversals, traversal_data
-from gpot.report.paper import ITEMS
 from gpot.stages.page_models import Lineage, lineage, origin
 from gpot.stages.page_views import certificate_bars, curve_charts, flow_views, histogram_charts, trained_models
 from gpot.stages.rows import ReportRow, report_rows

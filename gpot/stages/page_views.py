@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.logged import TRAIN_COST, TRAIN_LOSS, TRAIN_NLL, VAL_COST, VAL_NLL
 from gpot.maths.charts import Chart, from_cube
-from gpot.report import names
+from gpot.paper import names
+from gpot.plots.style import polar_colours
 from gpot.report.page.items import duration, minus, row_label
 from gpot.report.page.render import Bar, FlowData, FlowView, Trained
 from gpot.report.page.render import Chart as ChartView
 from gpot.report.page.svg import curves, histogram
-from gpot.report.style import polar_colours
 from gpot.stages.evaluate import held_out
 from gpot.stages.flow import load_flow
 from gpot.stages.page_models import Lineage, loaded, same_flow
 from gpot.stages.points import points_of
 from gpot.stages.rows import ReportRow
 from gpot.store import Artifact
+from gpot.tracking.names import TRAIN_COST, TRAIN_LOSS, TRAIN_NLL, VAL_COST, VAL_NLL
 from gpot.training.history import HISTORY
 
 Payload = Mapping[str, Any]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gpot.config.schema import Config
-from gpot.logged import REPORT_FIGURES, REPORT_TABLE
 from gpot.stages.run import Run, models_behind
 from gpot.store import Artifact, Store
-from gpot.training.loggers import pixels_of
+from gpot.tracking.loggers import pixels_of
+from gpot.tracking.names import REPORT_FIGURES, REPORT_TABLE
 
 
 def publish(

@@ -16,9 +16,9 @@ from rich.console import Console
 from gpot.config.choices import Item
 from gpot.config.schema import Config, DSpritesConfig, ImagesConfig
 from gpot.errors import BadConfig
-from gpot.evaluation.dci import Protocol
-from gpot.report.names import row_name
-from gpot.report.plots import importance_figure, save_figure
+from gpot.evaluation.disentanglement.dci import Protocol
+from gpot.paper.names import row_name
+from gpot.plots.importance import importance_figure, save_figure
 from gpot.report.tables import write_all
 from gpot.report.terminal import terminal
 from gpot.stages import figures

@@ -13,8 +13,8 @@ from torch import nn
 from gpot.config import sibling
 from gpot.config.choices import Item
 from gpot.config.schema import Config, ImagesConfig
-from gpot.evaluation.dci import Protocol
-from gpot.report.paper import paper_numbers
+from gpot.evaluation.disentanglement.dci import Protocol
+from gpot.paper.printed import paper_numbers
 from gpot.stages import families
 from gpot.stages.chain import Row, gp_row
 from gpot.stages.common import log

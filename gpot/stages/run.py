@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Any
 
 from gpot.config.schema import Config, ImagesConfig
-from gpot.logged import PAPER_COST, PAPER_ENERGY, PAPER_NLL
-from gpot.report.paper import paper_numbers
+from gpot.paper.printed import paper_numbers
 from gpot.stages.chain import gp_row
 from gpot.stages.plain import plain
 from gpot.store import Artifact, Store, commit
-from gpot.training.loggers import open_logger
-from gpot.training.run_logger import Description, RunLogger
+from gpot.tracking.loggers import open_logger
+from gpot.tracking.names import PAPER_COST, PAPER_ENERGY, PAPER_NLL
+from gpot.tracking.run_logger import Description, RunLogger
 
 MODELS = ("vae", "flow", "gp")  # whose artefacts a logger that keeps them is given; data is in their manifests
 # groups of the config that a logger is shown in full; paths are a machine's own

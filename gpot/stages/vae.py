@@ -22,9 +22,9 @@ from gpot.stages.common import Recipe, device_of, obtain
 from gpot.stages.plain import plain, without
 from gpot.stages.run import Run
 from gpot.store import Artifact, Store, file_sha256
+from gpot.tracking.run_logger import RunLogger
 from gpot.training.fit import fit, intervals
 from gpot.training.history import keep_history
-from gpot.training.run_logger import RunLogger
 from gpot.training.vae import VAEModule
 from third_party.btcvae import BetaTCVAE
 

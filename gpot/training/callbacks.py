@@ -17,7 +17,7 @@ from gpot.errors import FidelityLost, GpotError, TrainingDiverged
 from gpot.evaluation.likelihood import logdet_error
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.logged import ESCAPED, VAL_COST, VAL_LOGDET_MAX, VAL_LOGDET_MEAN, VAL_NLL_EXACT, VAL_STEPS
+from gpot.tracking.names import ESCAPED, VAL_COST, VAL_LOGDET_MAX, VAL_LOGDET_MEAN, VAL_NLL_EXACT, VAL_STEPS
 
 log = logging.getLogger(__name__)
 

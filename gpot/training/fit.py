@@ -22,12 +22,12 @@ from gpot.config.choices import Precision
 from gpot.config.schema import Config, OptimizerConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import BadConfig
+from gpot.tracking.loggers import lightning_logger
+from gpot.tracking.run_logger import RunLogger
 from gpot.training.callbacks import EpochSeed, LastCheckpoint, StopWhenNotFinite
 from gpot.training.history import HISTORY, History
-from gpot.training.loggers import lightning_logger
 from gpot.training.processes import train_in_processes
 from gpot.training.progress import EpochLines, duration, progress_callback
-from gpot.training.run_logger import RunLogger
 from gpot.training.watch import LearningRate
 
 log = logging.getLogger(__name__)

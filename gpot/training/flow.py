@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gpot.config.schema import OptimizerConfig
-from gpot.logged import TRAIN_NLL, VAL_NLL
 from gpot.maths.transport import gaussian_log_density
+from gpot.tracking.names import TRAIN_NLL, VAL_NLL
 from gpot.training.schedule import adam
 
 Transform = Callable[[Tensor], tuple[Tensor, Tensor]]

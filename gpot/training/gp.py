@@ -12,10 +12,10 @@ from gpot.config.choices import PenaltyKind
 from gpot.config.schema import OptimizerConfig, PenaltyConfig
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.logged import PENALTY_WEIGHT, TRAIN_COST, TRAIN_PENALTY, VAL_COST
 from gpot.maths.euler import euler_penalty, kinetic_energy
 from gpot.maths.integrate import Trajectory
 from gpot.maths.transport import transport_cost
+from gpot.tracking.names import PENALTY_WEIGHT, TRAIN_COST, TRAIN_PENALTY, VAL_COST
 from gpot.training.schedule import adam, penalty_weight
 
 

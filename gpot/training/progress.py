@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gpot.logged import TRAIN_COST, TRAIN_LOSS, TRAIN_NLL, WORDS
+from gpot.tracking.names import TRAIN_COST, TRAIN_LOSS, TRAIN_NLL, WORDS
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import lightning as L
 from torch import Tensor
 
 from gpot.config.schema import OptimizerConfig, VaeConfig
-from gpot.logged import VAE_TERMS
+from gpot.tracking.names import VAE_TERMS
 from gpot.training.schedule import adam
 from third_party.btcvae import BetaTCVAE, LossTerms, annealing, btcvae_loss, pressure
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from gpot.evaluation.energy import cube_energy
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.logged import TRAIN_LR, VAL_ENERGY
-from gpot.training.loggers import pixels_of
-from gpot.training.run_logger import RunLogger
+from gpot.tracking.loggers import pixels_of
+from gpot.tracking.names import TRAIN_LR, VAL_ENERGY
+from gpot.tracking.run_logger import RunLogger
 
 Draw = Callable[[], Figure]
 
@@ -65,7 +65,8 @@ class Energy(Callback):
 class FiguresAtIntervals(Callback):
     """Draw and log pictures `times` times over the run, the last time at its end.
 
-    Arguments: logger: where they go. draw: by the names of `gpot.logged`, functions that draw the map as it is now.
+    Arguments: logger: where they go. draw: by the names of `gpot.tracking.names`, functions that draw the
+    map as it is now.
     """
 
     def __init__(self, logger: RunLogger, draw: Mapping[str, Draw], times: int) -> None:

@@ -20,10 +20,10 @@ import yaml
 from gpot.config import CONFIGS, Config, compose, sibling
 from gpot.config.checks import RULES, check
 from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, Upstream, VelocityName
-from gpot.config.entry import explain
 from gpot.config.schema import GROUPS
+from gpot.entry import explain
 from gpot.errors import BadConfig
-from gpot.report.names import METRICS
+from gpot.paper.names import METRICS
 from tests.conftest import ROOT
 
 ROOTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
@@ -366,7 +366,7 @@ def test_script_ends_a_misspelt_option_with_one_message(tmp_path: Path) -> None:
 
 def test_multirun_over_the_penalty_weight(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
-        "from gpot.config import entry\n"
+        "from gpot.entry import entry\n"
         "@entry('train_gp')\n"
         "def main(config):\n"
         "    print('weight', config.penalty.weight, config.seed)\n"

@@ -1,4 +1,4 @@
-"""Imports run one way: maths <- gp; third_party <- flows; then training, evaluation, report <- stages <- scripts."""
+"""Imports run one way: maths <- gp; third_party <- flows; then training, report <- stages <- scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-LEAVES = {"gpot.notation", "gpot.constants", "gpot.errors", "gpot.logged"}
+LEAVES = {"gpot.notation", "gpot.constants", "gpot.errors"}
 BASE = {*LEAVES, "gpot.progress", "gpot.maths", "gpot.flows", "third_party"}
 
 # What each part may import of the project, itself aside. A part that is not here is an error: give it a line.
@@ -18,7 +18,6 @@ MAY_IMPORT = {
     "gpot.notation": set(),
     "gpot.constants": {"gpot.notation"},
     "gpot.errors": set(),
-    "gpot.logged": set(),
     "gpot.progress": LEAVES,
     "gpot.store": LEAVES,
     "gpot.maths": LEAVES,
@@ -28,12 +27,16 @@ MAY_IMPORT = {
     "gpot.evaluation": {*BASE, "gpot.gp"},
     "gpot.config": {*BASE, "gpot.gp", "gpot.evaluation"},  # its choices are the enums of what it configures
     "gpot.data": {*BASE, "gpot.config", "gpot.store"},
-    "gpot.training": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.config", "gpot.data", "gpot.store"},
-    "gpot.report": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.config", "gpot.data", "gpot.store"},
+    "gpot.paper": {"gpot.errors"},
+    "gpot.plots": {*LEAVES, "gpot.paper"},  # arrays to figures
+    "gpot.tracking": {*LEAVES, "gpot.config", "gpot.paper", "gpot.store"},
+    "gpot.report": {*BASE, "gpot.paper", "gpot.plots"},
 }
-MAY_IMPORT["gpot.dashboard"] = {*MAY_IMPORT["gpot.training"], "gpot.training", "gpot.report", "gpot.store"}
+MAY_IMPORT["gpot.training"] = {*MAY_IMPORT["gpot.data"], "gpot.gp", "gpot.evaluation", "gpot.data", "gpot.tracking"}
 MAY_IMPORT["gpot"] = set(MAY_IMPORT)  # the public names, in gpot/__init__.py
 MAY_IMPORT["gpot.stages"] = {*MAY_IMPORT, "gpot"}
+MAY_IMPORT["gpot.sweeps"] = set(MAY_IMPORT)
+MAY_IMPORT["gpot.entry"] = {"gpot.config", "gpot.errors", "gpot.sweeps"}  # of the scripts
 MAY_IMPORT["scripts"] = set(MAY_IMPORT)
 MAY_IMPORT["benchmarks"] = set(MAY_IMPORT)
 

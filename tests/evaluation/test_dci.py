@@ -13,7 +13,14 @@ from sklearn.model_selection import train_test_split
 
 from gpot.data import dsprites
 from gpot.errors import BadInput
-from gpot.evaluation.dci import DCIScores, Protocol, Regressor, dci_scores, entropy_score, official_split
+from gpot.evaluation.disentanglement.dci import (
+    DCIScores,
+    Protocol,
+    Regressor,
+    dci_scores,
+    entropy_score,
+    official_split,
+)
 from tests.conftest import shared_path
 from third_party.btcvae import BetaTCVAE
 

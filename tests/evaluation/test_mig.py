@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import chi2
 
 from gpot.errors import BadInput
-from gpot.evaluation.mig import mig
+from gpot.evaluation.disentanglement.mig import mig
 
 ROUNDING = 1e-12  # sums of a few hundred terms of size about 1 in float64
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import beta, norm
 
 from gpot.errors import BadInput
-from gpot.evaluation.sap import SapScore, sap
+from gpot.evaluation.disentanglement.sap import SapScore, sap
 
 ROUNDING = 1e-12  # sums over some hundred rows of terms of size about 1 in float64
 SIGMAS = 5.0

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpot.report import names
+from gpot.paper import names
+from gpot.paper.printed import ITEMS, paper_numbers
+from gpot.plots.style import polar_colours
 from gpot.report.page.arrays import png
 from gpot.report.page.captions import words
 from gpot.report.page.items import Origin, Picture, item_view, missing_item
 from gpot.report.page.render import Bar, Chart, FlowData, FlowView, Page, Trained
 from gpot.report.page.svg import curves, histogram
 from gpot.report.page.traversals import Traversals, traversal_data
-from gpot.report.paper import ITEMS, paper_numbers
-from gpot.report.style import polar_colours
 
 N, T, LINES, ALONG = 300, 6, 6, 9
 _SCORES = {

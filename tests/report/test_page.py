@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from gpot.errors import BadInput
+from gpot.paper.printed import ITEMS, PRINTED
 from gpot.report.page.arrays import data_uri, embed_pictures, pack, unpack
 from gpot.report.page.captions import words
 from gpot.report.page.items import Origin, duration, item_view, minus, missing_item, percent, turn
 from gpot.report.page.render import MOST_BYTES, Page, render
 from gpot.report.page.svg import curves, histogram
 from gpot.report.page.traversals import read_traversals, traversal_data
-from gpot.report.paper import ITEMS, PRINTED
 from gpot.report.tables import grids
 from tests.report.page_fixture import N, T, page, plane, table1, traversals
 

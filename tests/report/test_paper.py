@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from gpot.errors import BadInput
-from gpot.report import names
-from gpot.report.paper import FLOW_OF, ITEMS, PRINTED, Printed, paper_numbers, printed
+from gpot.paper import names
+from gpot.paper.printed import FLOW_OF, ITEMS, PRINTED, Printed, paper_numbers, printed
 
 
 def test_every_item_is_there_in_full() -> None:

@@ -23,9 +23,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from gpot.errors import BadInput
-from gpot.report import plots2d, style
-from gpot.report.animate import animate_particles
-from gpot.report.style import polar_colours
+from gpot.plots import plots2d, style
+from gpot.plots.animate import animate_particles
+from gpot.plots.style import polar_colours
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 2))

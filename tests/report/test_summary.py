@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gpot.report import names, summary
+from gpot.paper import names
+from gpot.report import summary
 
 
 def row(key: str, dataset: str, **metrics: Any) -> dict[str, Any]:

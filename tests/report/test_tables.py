@@ -18,8 +18,9 @@ import torch
 from rich.console import Console
 
 from gpot.errors import BadInput
-from gpot.report import names, tables
-from gpot.report.paper import paper_numbers
+from gpot.paper import names
+from gpot.paper.printed import paper_numbers
+from gpot.report import tables
 from gpot.report.terminal import terminal
 
 METRIC_VALUES = {

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gpot.errors import BadInput
-from gpot.report.style import WIDTH
-from gpot.report.traversal_films import animate_traversals
-from gpot.report.traversals import traversal_figure
+from gpot.plots.style import WIDTH
+from gpot.plots.traversal_films import animate_traversals
+from gpot.plots.traversals import traversal_figure
 from tests.report.test_plots2d import shown
 
 NAMES = ("Initial latent space", "FFJORD", "FFJORD+GP", "FFJORD+GP+Euler")

@@ -16,20 +16,21 @@ import torch
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gpot.config import Config, compose, entry
-from gpot.dashboard.build import specification
-from gpot.dashboard.check import compare
+from gpot.config import Config, compose
+from gpot.entry import entry
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import nll_exact
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.logged import GLOBAL_STEP, LOGGED, SETTINGS, When, names
 from gpot.stages.common import open_store
 from gpot.stages.flow import flow_stage, load_flow
 from gpot.stages.gp import gp_stage, load_gp
 from gpot.stages.report import report_stage
 from gpot.stages.run import Run, paper_lines
 from gpot.store import Artifact
-from gpot.training.offline_run import OfflineRun, read_runs
+from gpot.tracking.dashboard.build import specification
+from gpot.tracking.dashboard.check import compare
+from gpot.tracking.names import GLOBAL_STEP, LOGGED, SETTINGS, When, names
+from gpot.tracking.offline_run import OfflineRun, read_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

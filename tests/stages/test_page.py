@@ -14,9 +14,9 @@ import pytest
 
 from gpot.config import Config, compose
 from gpot.errors import BadInput
+from gpot.paper.printed import ITEMS
 from gpot.report.page.arrays import unpack
 from gpot.report.page.render import MOST_BYTES
-from gpot.report.paper import ITEMS
 from gpot.stages.common import open_store
 from gpot.stages.page import page_stage, read_results
 from gpot.stages.report import command_of, report_stage

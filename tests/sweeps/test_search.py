@@ -16,9 +16,9 @@ from sqlalchemy import update
 from gpot.config import Config, compose
 from gpot.config.schema import RangeConfig
 from gpot.errors import BadConfig, FidelityLost
-from gpot.stages import search as stage
-from gpot.stages.search import open_study, search_stage, summary
 from gpot.store import Store
+from gpot.sweeps import search as stage
+from gpot.sweeps.search import open_study, search_stage, summary
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::optuna.exceptions.ExperimentalWarning")
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from gpot.config.jobs import JobRecord, Status, read_records
 from gpot.errors import BadInput
-from gpot.report.sweep_plot import Line, Panel, sweep_figure
-from gpot.report.sweeps import markdown, payload, summarize, table, write_summary
+from gpot.plots.sweep_plot import Line, Panel, sweep_figure
 from gpot.store import Store, content_key
+from gpot.sweeps.jobs import JobRecord, Status, read_records
+from gpot.sweeps.summary import markdown, payload, summarize, table, write_summary
 
 SWEEP = {
     "name": "lambda", "question": "What for?", "x": "penalty.weight", "lines": "penalty.halvings",

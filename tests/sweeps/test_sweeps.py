@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from gpot.config.jobs import Status, read_records, settings_of
-from gpot.report.sweeps import summarize
+from gpot.sweeps.jobs import Status, read_records, settings_of
+from gpot.sweeps.summary import summarize
 from tests.conftest import ROOT
 from tests.sweeps.one_node import one_node
 
@@ -136,7 +136,7 @@ def test_slurm_makes_the_same_artefacts(local: Path, tmp_path: Path) -> None:
 
 JOB = """
 import os, sys
-from gpot.config import entry
+from gpot.entry import entry
 @entry('train_gp')
 def main(config):
     if config.penalty.weight == 1.0:

@@ -9,10 +9,10 @@ import wandb
 
 from gpot.config import compose
 from gpot.errors import BadConfig, BadInput, LoggerUnavailable
-from gpot.training import wandb_logger
-from gpot.training.offline_run import read_run, records
-from gpot.training.run_logger import Description
-from gpot.training.wandb_logger import resolve_mode, start
+from gpot.tracking import wandb_logger
+from gpot.tracking.offline_run import read_run, records
+from gpot.tracking.run_logger import Description
+from gpot.tracking.wandb_logger import resolve_mode, start
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpot.report.paper import ITEMS
+from gpot.paper.printed import ITEMS
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from gpot.report import names
+from gpot.paper import names
+from gpot.paper.printed import FLOW_OF, ITEMS, PRINTED, Printed
 from gpot.report.page.arrays import Embedded
 from gpot.report.page.captions import Words
-from gpot.report.paper import FLOW_OF, ITEMS, PRINTED, Printed
 from gpot.report.tables import Grid, grids
 
 Payload = Mapping[str, Any]

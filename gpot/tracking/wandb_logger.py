@@ -17,9 +17,9 @@ from wandb.errors import Error as WandbError
 from gpot.config.choices import WandbMode
 from gpot.config.schema import Config
 from gpot.errors import BadConfig, LoggerUnavailable
-from gpot.logged import GLOBAL_STEP
 from gpot.store import MANIFEST, Artifact
-from gpot.training.run_logger import Description, Pixels
+from gpot.tracking.names import GLOBAL_STEP
+from gpot.tracking.run_logger import Description, Pixels
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class WandbRun(WandbLogger):
 
 def _ended(file: Path) -> bool:
     """Whether an offline run's file is there to its last record."""
-    from gpot.training.offline_run import records  # here: a run that is sent needs no reader
+    from gpot.tracking.offline_run import records  # here: a run that is sent needs no reader
 
     return file.is_file() and any(record.HasField("exit") for record in records(file))
 

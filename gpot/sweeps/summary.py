@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpot.config.jobs import JobRecord, Status, read_records
 from gpot.errors import BadInput
-from gpot.report import names
-from gpot.report.plots import save_figure
-from gpot.report.sweep_plot import Line, Panel, sweep_figure
+from gpot.paper import names
+from gpot.plots.importance import save_figure
+from gpot.plots.sweep_plot import Line, Panel, sweep_figure
 from gpot.store import Artifact, Store
+from gpot.sweeps.jobs import JobRecord, Status, read_records
 
 SEEDS = ("seed", "gp.seed")
 DEFAULT_METRICS = ("cost", "certificate", "logdet_error_mean")

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gpot.errors import BadInput
-from gpot.report.style import INK, expect
-from gpot.report.traversal_tiles import as_rgb, checked_images, coordinate, expect_names, row_middles, tiled
+from gpot.plots.style import INK, expect
+from gpot.plots.traversal_tiles import as_rgb, checked_images, coordinate, expect_names, row_middles, tiled
 
 log = logging.getLogger(__name__)
 

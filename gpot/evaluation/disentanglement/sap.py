@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
-from gpot.evaluation.matrix import train_and_test
+from gpot.evaluation.disentanglement.matrix import train_and_test
 
 Array = NDArray[np.float64]
 

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from gpot.report.panels import mesh_panel, trajectories_panel
-from gpot.report.style import Extent, styled
+from gpot.plots.panels import mesh_panel, trajectories_panel
+from gpot.plots.style import Extent, styled
 
 _SIDE = 4.2  # inches
 

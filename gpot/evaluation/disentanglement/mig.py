@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
-from gpot.evaluation.matrix import finite_matrix
+from gpot.evaluation.disentanglement.matrix import finite_matrix
 
 Array = NDArray[np.float64]
 

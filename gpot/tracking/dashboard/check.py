@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpot.dashboard.layout import names_of, parts
-from gpot.logged import GLOBAL_STEP, LOGGED, When, names
-from gpot.training.offline_run import OfflineRun
+from gpot.tracking.dashboard.layout import names_of, parts
+from gpot.tracking.names import GLOBAL_STEP, LOGGED, When, names
+from gpot.tracking.offline_run import OfflineRun
 
 _OWN = {"epoch", GLOBAL_STEP}  # of Lightning
 

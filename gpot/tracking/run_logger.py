@@ -16,8 +16,11 @@ Pixels = NDArray[np.uint8]  # (height, width, 3 or 4)
 
 @dataclass(frozen=True)
 class Description:
-    """What a logger says of a run. folder: of its files below `paths.logs`. settings: flat (`gpot.logged.SETTINGS`).
-    options: the resolved config. group: that runs of one sweep share."""
+    """What a logger says of a run.
+
+    folder: of its files below `paths.logs`. settings: flat (`gpot.tracking.names.SETTINGS`). options: the resolved
+    config. group: that runs of one sweep share.
+    """
 
     stage: str
     name: str

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gpot.errors import BadInput
-from gpot.report.style import CYCLE, LINES, WIDTH, open_frame, styled
+from gpot.plots.style import CYCLE, LINES, WIDTH, open_frame, styled
 
 
 @dataclass(frozen=True)

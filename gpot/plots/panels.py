@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from gpot.errors import BadInput
-from gpot.report.names import metric
-from gpot.report.style import (
+from gpot.paper.names import metric
+from gpot.plots.style import (
     CYCLE,
     DENSITY,
     INK,

@@ -8,9 +8,9 @@ from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 
-from gpot import logged
-from gpot.report.names import DATASETS, METRICS, row_name
-from gpot.report.paper import FLOW_OF, ITEMS, PRINTED
+from gpot.paper.names import DATASETS, METRICS, row_name
+from gpot.paper.printed import FLOW_OF, ITEMS, PRINTED
+from gpot.tracking import names as logged
 
 _TERMS = {term: term.replace("_", " ") for term in logged.VAE_TERMS}
 

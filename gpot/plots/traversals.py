@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
-from gpot.report.names import NULL
-from gpot.report.style import INK, NUMBERS, OURS, PALE, WIDTH, expect, styled
-from gpot.report.traversal_tiles import PAD, as_rgb, checked_images, coordinate, expect_names, row_middles, tiled
+from gpot.paper.names import NULL
+from gpot.plots.style import INK, NUMBERS, OURS, PALE, WIDTH, expect, styled
+from gpot.plots.traversal_tiles import PAD, as_rgb, checked_images, coordinate, expect_names, row_middles, tiled
 
 MOST_PANELS = 4  # more of them are too small to read
 

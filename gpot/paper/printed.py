@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from gpot.errors import BadInput
-from gpot.report.names import SCORES, base_row
+from gpot.paper.names import SCORES, base_row
 
 
 @dataclass(frozen=True)

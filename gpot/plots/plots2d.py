@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
-from gpot.report.panels import (
+from gpot.plots.panels import (
     SPEED_LABEL,
     colour_bar,
     density_panel,
@@ -30,7 +30,7 @@ from gpot.report.panels import (
     trajectories_panel,
     velocity_panel,
 )
-from gpot.report.style import (
+from gpot.plots.style import (
     CYCLE,
     LINES,
     NUMBERS,

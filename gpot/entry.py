@@ -19,8 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import schema
 from gpot.config.compose import CONFIGS, known_keys, to_config
-from gpot.config.jobs import Made, SweepFolder, conclude, in_sweep, run_job
 from gpot.errors import GpotError
+from gpot.sweeps.jobs import Made, SweepFolder, conclude, in_sweep, run_job
 
 
 def explain(error: BaseException) -> str:
@@ -47,7 +47,7 @@ def entry(root: str) -> Callable[[Function], Callable[[], None]]:
     function, which returns the artefacts that it was asked for.
 
     A user's mistake ends in one message and exit status 1, without a traceback. With `-m` each job leaves a record
-    (`gpot.config.jobs`) and a job that fails leaves the others alone; the exit status is 1 unless all are done.
+    (`gpot.sweeps.jobs`) and a job that fails leaves the others alone; the exit status is 1 unless all are done.
     """
 
     def decorate(function: Function) -> Callable[[], None]:

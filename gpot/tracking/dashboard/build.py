@@ -9,8 +9,8 @@ from typing import Any
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
-from gpot import logged
-from gpot.dashboard.layout import Part, names_of, parts, settings_of
+from gpot.tracking import names as logged
+from gpot.tracking.dashboard.layout import Part, names_of, parts, settings_of
 
 TITLE = "gpot: normalizing flows made Monge maps"
 _COLUMNS = ("stage", "dataset", "flow", "gp", "penalty", "lambda", "seed", "budget")
@@ -35,7 +35,7 @@ def sections() -> list[ws.Section]:
 def report(entity: str, project: str) -> wr.Report:
     """The report: the same panels with words, each grid over the runs of its own stages."""
     text = (
-        "Made by scripts/wandb_dashboard.py from the table of names in gpot/logged.py; changes by hand are overwritten."
+        "Made by scripts/wandb_dashboard.py from the names in gpot/tracking/names.py; changes by hand are lost."
     )
     return wr.Report(
         entity=entity,

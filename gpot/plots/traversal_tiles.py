@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpot.errors import BadInput
-from gpot.report.style import expect
+from gpot.plots.style import expect
 
 PAD = 2  # pixels between images
 _GAP = 0.88  # grey level between images

@@ -22,12 +22,12 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_s
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from gpot.config import Config, compose
-from gpot.config.jobs import settings_of
 from gpot.config.schema import RangeConfig, SearchConfig
 from gpot.errors import BadConfig, GpotError
 from gpot.stages.gp import gp_stage
 from gpot.stages.plain import plain
 from gpot.store import Artifact, Store
+from gpot.sweeps.jobs import settings_of
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Where curves, figures and tables go: CSV files, TensorBoard or W&B, under the same names (`gpot.logged`)."""
+"""Where curves, figures and tables go: CSV files, TensorBoard or W&B, under the same names (`gpot.tracking.names`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matplotlib.image import imread, imsave
 from gpot.config.choices import LoggerKind
 from gpot.config.schema import Config
 from gpot.store import Artifact
-from gpot.training.run_logger import Description, Pixels, RunLogger
+from gpot.tracking.run_logger import Description, Pixels, RunLogger
 
 _DPI = 110
 
@@ -32,7 +32,7 @@ def open_logger(config: Config, about: Description, resume: Path | None = None) 
     if kind is LoggerKind.none or getattr(rank_zero_only, "rank", 0) != 0:
         return None
     if kind is LoggerKind.wandb:
-        from gpot.training.wandb_logger import start  # here, because wandb takes a second to import
+        from gpot.tracking.wandb_logger import start  # here, because wandb takes a second to import
 
         return start(config, about, resume)
     made: CsvRun | TensorBoardRun

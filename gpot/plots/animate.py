@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gpot.errors import BadInput
-from gpot.report.panels import LIMIT, mesh_panel, scatter_panel
-from gpot.report.style import expect, styled
+from gpot.plots.panels import LIMIT, mesh_panel, scatter_panel
+from gpot.plots.style import expect, styled
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Scores of how codes carry known factors: DCI, MIG and SAP."""

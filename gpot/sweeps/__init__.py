@@ -1,0 +1,1 @@
+"""Sweeps: the record of each job, the summary over repetitions, and the search by Optuna."""

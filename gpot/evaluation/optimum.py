@@ -4,7 +4,8 @@ r"""Exact discrete optimal transport: the reference line that a Monge map is hel
           \qquad P \ge 0, \quad \sum_j P_{ij} = 1/n, \quad \sum_i P_{ij} = 1/m
 
 for uniform clouds of n and m points: a linear program (peyre2019), solved exactly by POT's network simplex
-(flamary2021pot). Squared distances, no half: the unit of `gpot.maths.transport.transport_cost`.
+(flamary2021pot). Squared distances, no half: the unit of `gpot.maths.transport.transport_cost`. `discrete_optimum` is
+the same for any cost c(x_i, z_j).
 
 Bias. W_2^2 is convex in the pair of laws, so by Jensen's inequality E W_2^2(mu_n, nu_n) >= W_2^2(mu, nu): on average a
 discrete optimum is too large, at every n. Its spread falls like 1 / sqrt n; in the plane the bias falls faster, like
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from gpot.errors import BadInput, OptimumNotReached
+from gpot.maths.costs import Cost, pairwise, squared_euclidean
 
 MAX_PIVOTS = 10**9  # not meant to be reached: 4000 points take between 3 10^4 and 10^5
 
@@ -52,6 +54,11 @@ def discrete_w2(x: Tensor, z: Tensor) -> float:
     Memory is some 6 n m numbers of 8 bytes, time about n^2.5 for n = m (a second at 2000, five at 4000).
     Errors: `BadInput` for other shapes and values that are not finite; `OptimumNotReached` if the solver stops early.
     """
+    return discrete_optimum(x, z, squared_euclidean)
+
+
+def discrete_optimum(x: Tensor, z: Tensor, cost: Cost = squared_euclidean) -> float:
+    """min_P sum_ij P_ij c(x_i, z_j) of the uniform clouds x (n, d) and z (m, d): `discrete_w2` for another cost."""
     import ot  # here, because its import takes seconds and few commands need it
 
     if x.ndim != 2 or z.ndim != 2 or x.shape[1] != z.shape[1] or 0 in (*x.shape, *z.shape):
@@ -62,18 +69,16 @@ def discrete_w2(x: Tensor, z: Tensor) -> float:
     if not (x.isfinite().all() and z.isfinite().all()):
         raise BadInput("transport is between finite points, and some are not; leave those rows out and count them")
     x, z = (cloud.detach().to("cpu", torch.float64) for cloud in (x, z))
-    costs = torch.zeros(len(x), len(z), dtype=torch.float64)
-    for x_k, z_k in zip(x.T, z.T, strict=True):  # by columns: no (n, m, d) array, and nothing cancels
-        costs += (x_k[:, None] - z_k[None, :]) ** 2
+    costs = pairwise(cost, x, z)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the solver's state is read from its log instead
-        cost, log = ot.emd2([], [], costs.numpy(), numItermax=MAX_PIVOTS, log=True)
+        least, log = ot.emd2([], [], costs.numpy(), numItermax=MAX_PIVOTS, log=True)
     if log["warning"] is not None:
         raise OptimumNotReached(
             f"the exact optimum between {len(x)} and {len(z)} points was asked for, and POT stopped before it: "
             f"{log['warning']} Pass fewer points"
         )
-    return float(cost)
+    return float(least)
 
 
 def optimum_series(

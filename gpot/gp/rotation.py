@@ -1,19 +1,30 @@
-"""The best rotation for given pairs: orthogonal, so it preserves the Gaussian exactly, and in closed form."""
+r"""The best rotation for given pairs: orthogonal, so it preserves the Gaussian exactly.
+
+In closed form for |x - Q z|^2 (Procrustes), and for (x - Q z)^T M (x - Q z) where z has the covariance I: the term
+tr(M Q E[z z^T] Q^T) is then tr M for all Q, and what is left is Procrustes of (M x, z). For another cost there is no
+formula: `descend_rotation` starts from those and follows the gradient on the group.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from gpot.errors import BadInput
+from gpot.maths.costs import Cost, Euclidean, Mahalanobis, squared_euclidean
 from gpot.maths.transport import procrustes
 
 
-def fit_rotation(x: Tensor, z: Tensor, allow_reflection: bool = False) -> Tensor:
-    """Orthogonal Q (d, d) of least mean |x - Q z|^2 over the pairs x, z (n, d), in the dtype and on the device of z.
+def fit_rotation(
+    x: Tensor, z: Tensor, allow_reflection: bool = False, cost: Cost = squared_euclidean, rows: int = 4096
+) -> Tensor:
+    """Orthogonal Q (d, d) of least mean c(x, Q z) over the pairs x, z (n, d), in the dtype and on the device of z.
 
     Moments and SVD are computed in float64 on the CPU, whatever the input: one matrix, once, and exactly orthogonal
-    to the dtype of z. See `procrustes` for the formula and for why a reflection is not allowed by default.
+    to the dtype of z. See `procrustes` for the formula and for why a reflection is not allowed by default. With a cost
+    that has no formula, the first `rows` pairs are descended on: a local minimum, no worse than Procrustes.
     """
     if x.shape != z.shape or x.ndim != 2 or len(x) == 0:
         raise BadInput(
@@ -23,7 +34,41 @@ def fit_rotation(x: Tensor, z: Tensor, allow_reflection: bool = False) -> Tensor
     x64, z64 = (part.detach().to("cpu", torch.float64) for part in (x, z))
     if not (x64.isfinite().all() and z64.isfinite().all()):
         raise BadInput("a rotation is fitted on finite pairs, and some are not; leave those rows out and count them")
-    return check_orthogonal(procrustes(x64, z64, allow_reflection).to(z))
+    if isinstance(cost, Mahalanobis):
+        x64 = x64 @ cost.metric.to(x64)
+    q = procrustes(x64, z64, allow_reflection)
+    if not isinstance(cost, (Euclidean, Mahalanobis)) and cost is not squared_euclidean:
+        x64, z64 = x64[:rows], z64[:rows]
+        q = descend_rotation(lambda turn: cost(x64, z64 @ turn.T).mean(), [q])
+    return check_orthogonal(q.to(z))
+
+
+def descend_rotation(objective: Callable[[Tensor], Tensor], starts: Sequence[Tensor], iterations: int = 30) -> Tensor:
+    r"""The orthogonal Q (d, d) of least objective that L-BFGS reaches from the best of `starts`.
+
+    .. math:: Q = Q_0 \exp(A - A^\top), \qquad A \in R^{d \times d} \text{ from } 0
+
+    The exponential of a skew matrix is a rotation, so det Q = det Q_0: a reflection among the starts stays one.
+    Arguments: objective: Q -> 0-dim, differentiable. Returns: Q, of no larger objective than any start.
+    """
+    with torch.no_grad():
+        values = [objective(q).item() for q in starts]
+    best, least = starts[values.index(min(values))].detach(), min(values)
+    skew = torch.zeros_like(best, requires_grad=True)
+    descent = torch.optim.LBFGS([skew], max_iter=iterations, line_search_fn="strong_wolfe")
+
+    def turned() -> Tensor:
+        return best @ torch.linalg.matrix_exp(skew - skew.T)
+
+    def closure() -> Tensor:
+        value = objective(turned())
+        (skew.grad,) = torch.autograd.grad(value, skew)
+        return value
+
+    descent.step(closure)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        found = turned()
+        return found if objective(found).item() < least else best
 
 
 def check_orthogonal(q: Tensor) -> Tensor:

@@ -12,15 +12,15 @@ from gpot.config.choices import PenaltyKind
 from gpot.config.schema import OptimizerConfig, PenaltyConfig
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.maths.costs import Cost, descended, squared_euclidean
 from gpot.maths.euler import euler_penalty, kinetic_energy
 from gpot.maths.integrate import Trajectory
-from gpot.maths.transport import transport_cost
 from gpot.tracking.names import PENALTY_WEIGHT, TRAIN_COST, TRAIN_PENALTY, VAL_COST
 from gpot.training.schedule import adam, penalty_weight
 
 
 class GPModule(L.LightningModule):
-    r"""Minimize :math:`E|x - s(z)|^2 + \lambda R` over the velocity (eq. 13), on pairs (x, z = f(x)).
+    r"""Minimize :math:`E\,c(x, s(z)) + \lambda R` over the velocity (eq. 13), on pairs (x, z = f(x)).
 
     R is Euler's penalty (eq. 11) at the time steps, or the kinetic energy (eq. 9), or nothing; lambda follows
     :func:`gpot.training.schedule.penalty_weight`. The frozen flow f is not part of the module: the pairs hold what it
@@ -28,15 +28,23 @@ class GPModule(L.LightningModule):
     `penalty.particles` of a shuffled batch estimate it without bias, at a fraction of its cost. Processes that share a
     batch share those particles.
 
-    Arguments: gp: the flow s. penalty, optimizer: settings. epochs, steps: of the whole run.
+    Arguments: gp: the flow s. penalty, optimizer: settings. epochs, steps: of the whole run. cost: c, |x - s|^2 in the
+    paper; one with a smoothing is descended on with that of the epoch, and validated as it is.
     """
 
     def __init__(
-        self, gp: GaussianPreserving, penalty: PenaltyConfig, optimizer: OptimizerConfig, epochs: int, steps: int
+        self,
+        gp: GaussianPreserving,
+        penalty: PenaltyConfig,
+        optimizer: OptimizerConfig,
+        epochs: int,
+        steps: int,
+        cost: Cost = squared_euclidean,
     ) -> None:
         super().__init__()
         self.gp, self.penalty, self.optimizer_config = gp, penalty, optimizer
         self.epochs, self.steps = epochs, steps
+        self.cost = cost
 
     @property
     def weight(self) -> float:
@@ -45,12 +53,13 @@ class GPModule(L.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         x, z = batch
+        cost_now = descended(self.cost, min(1.0, self.current_epoch / max(1, self.epochs - 1)))
         if self.penalty.acting is PenaltyKind.none:
-            loss = cost = transport_cost(x, self.gp.transport(z)).mean()
+            loss = cost = cost_now(x, self.gp.transport(z)).mean()
         else:
             assert isinstance(self.gp, GaussianPreservingFlow)  # a penalty is of a path: checks.penalty_has_a_path
             s, trajectory = self.gp.forward_with_path(z)
-            cost = transport_cost(x, s).mean()
+            cost = cost_now(x, s).mean()
             penalty = self._penalty(self.gp, trajectory)
             loss = cost + self.weight * penalty
             self.log(TRAIN_PENALTY, penalty, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
@@ -82,7 +91,7 @@ class GPModule(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         x, z = batch
         with torch.no_grad():
-            cost = transport_cost(x, self.gp.transport(z)).mean()
+            cost = self.cost(x, self.gp.transport(z)).mean()
         self.log(VAL_COST, cost, prog_bar=True, batch_size=len(x))
 
     def configure_optimizers(self) -> Any:

@@ -11,13 +11,15 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from gpot.data import toy
 from gpot.errors import BadInput, OptimumNotReached
 from gpot.evaluation import optimum
-from gpot.evaluation.certificate import assignment_gap
-from gpot.evaluation.optimum import OptimumPoint, discrete_w2, optimum_series
+from gpot.evaluation.certificate import assignment_gap, certificate
+from gpot.evaluation.optimum import OptimumPoint, discrete_optimum, discrete_w2, optimum_series
+from gpot.maths.costs import L1, Cost, Lp, Mahalanobis, pairwise
 from gpot.maths.transport import gelbrich, transport_cost
 from tests.conftest import ROOT
 
@@ -221,3 +223,31 @@ def test_the_solver_is_quiet_and_leaves_the_threads() -> None:
         [sys.executable, "-W", "default", "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0 and done.stdout == "" and done.stderr == "", done.stdout + done.stderr
+
+
+# -- other costs -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cost", [L1(), Lp(1.5), Lp(4.0)], ids=["l1", "l1.5", "l4"])
+def test_another_cost_on_the_line_is_sorting_too(cost: Cost) -> None:
+    x, z = clouds(200, 1)
+    sorted_cost = cost(x.sort(0).values, z.sort(0).values).mean().item()
+    assert discrete_optimum(x, z, cost) == pytest.approx(sorted_cost, rel=EXACT)  # convex in x - z
+
+
+def test_mahalanobis_is_transport_of_whitened_clouds() -> None:
+    x, z = clouds(150, 2)
+    root = torch.tensor([[2.0, 0.0], [1.5, 0.5]], dtype=DTYPE)
+    whole = discrete_optimum(x, z, Mahalanobis(root @ root.T))
+    assert whole == pytest.approx(discrete_w2(x @ root, z @ root), rel=1e-10)
+
+
+def test_each_cost_has_an_optimum_of_its_own() -> None:
+    x, z = clouds(100, 2)
+    rows, columns = linear_sum_assignment(pairwise(Lp(4.0), x, z).numpy())
+    best = z[torch.from_numpy(columns)]
+    assert (rows == range(100)).all()
+    assert assignment_gap(x, best, Lp(4.0)) == pytest.approx(0.0, abs=EXACT)
+    assert Lp(4.0)(x, best).mean().item() == pytest.approx(discrete_optimum(x, z, Lp(4.0)), rel=EXACT)
+    assert certificate(x, best, 50, 2, cost=Lp(4.0)).mean == pytest.approx(0.0, abs=EXACT)
+    assert certificate(x, best, 100, 1, cost=L1()).mean > 0.005

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from gpot.errors import BadInput
-from gpot.gp.rotation import check_orthogonal, fit_rotation
+from gpot.gp.rotation import check_orthogonal, descend_rotation, fit_rotation
+from gpot.maths.costs import L1, Cost, Lp, Mahalanobis
 from gpot.maths.transport import procrustes, transport_cost
 
 
@@ -45,3 +47,48 @@ def test_orthogonality_is_checked() -> None:
         check_orthogonal(q[:, :3])
     with pytest.raises(BadInput, match="nan"):
         check_orthogonal(torch.full((2, 2), torch.nan))
+
+
+# -- other costs -----------------------------------------------------------------
+
+
+def pairs_of(dim: int, n: int = 400) -> tuple[Tensor, Tensor]:
+    draws = torch.Generator().manual_seed(dim)
+    z = torch.randn(n, dim, dtype=torch.float64, generator=draws)
+    z = (z - z.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(z.T, correction=0)).T)  # covariance I
+    x = torch.tanh(z @ torch.randn(dim, dim, dtype=torch.float64, generator=draws)) + 0.5
+    return x, z
+
+
+@pytest.mark.parametrize("dim", [2, 4])
+def test_mahalanobis_has_a_closed_form_on_white_points(dim: int) -> None:
+    x, z = pairs_of(dim)
+    cost = Mahalanobis(torch.diag(torch.arange(1.0, dim + 1.0, dtype=torch.float64) ** 2))
+    q = fit_rotation(x, z, cost=cost)
+    found = cost(x, z @ q.T).mean().item()
+    descended = descend_rotation(lambda turn: cost(x, z @ turn.T).mean(), [q])
+    assert cost(x, z @ descended.T).mean().item() == pytest.approx(found, rel=1e-9)  # nothing below it nearby
+    draws = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        other = torch.linalg.qr(torch.randn(dim, dim, dtype=torch.float64, generator=draws)).Q
+        other[:, 0] *= torch.linalg.det(other).sign()
+        assert cost(x, z @ other.T).mean().item() >= found
+
+
+@pytest.mark.parametrize("cost", [L1(), Lp(1.5), Lp(4.0)], ids=["l1", "l1.5", "l4"])
+def test_another_cost_is_descended_on_from_procrustes(cost: Cost) -> None:
+    x, z = pairs_of(3)
+    start, q = fit_rotation(x, z), fit_rotation(x, z, cost=cost)
+    assert torch.linalg.det(q).item() == pytest.approx(1.0)
+    assert cost(x, z @ q.T).mean() < cost(x, z @ start.T).mean()
+
+
+def test_in_the_plane_the_descent_finds_the_best_angle() -> None:
+    x, z = pairs_of(2)
+    cost = Lp(4.0)
+    angles = torch.linspace(0, 2 * torch.pi, 721, dtype=torch.float64)
+    cos, sin = angles.cos(), angles.sin()
+    grid = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+    least = min(cost(x, z @ turn.T).mean().item() for turn in grid)
+    q = fit_rotation(x, z, cost=cost)
+    assert cost(x, z @ q.T).mean().item() <= least + 1e-9

@@ -142,25 +142,3 @@ class Upstream(str, Enum):
 
     make = "make"
     require = "require"
-
-
-class Item(str, Enum):
-    """What the report stage reproduces."""
-
-    table1 = "table1"
-    table2 = "table2"
-    table3 = "table3"
-    table4 = "table4"
-    fig1 = "fig1"
-    fig2 = "fig2"
-    fig3 = "fig3"
-    fig4 = "fig4"
-    fig5 = "fig5"
-    fig6 = "fig6"
-    fig7 = "fig7"
-    fig8 = "fig8"
-
-    @property
-    def traversal(self) -> bool:
-        """Whether the item shows images along the axes of code spaces."""
-        return self in (Item.fig5, Item.fig6, Item.fig7, Item.fig8)

@@ -18,7 +18,6 @@ from gpot.config.choices import (
     CodePrecision,
     Divergence,
     Inverse,
-    Item,
     LogDet,
     LoggerKind,
     PenaltyKind,
@@ -38,6 +37,7 @@ from gpot.config.resolvers import register_resolvers
 from gpot.evaluation.disentanglement.dci import Regressor
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method
+from gpot.paper.items import Item
 from third_party.btcvae import Estimator
 
 # OmegaConf reads the annotations at run time, on Python 3.10 too: Optional[...] stays.

@@ -1,7 +1,8 @@
-"""Printed names: one map for metrics, one for rows. Whatever is shown to a reader takes its words from here."""
+"""The one list of metrics, and printed names of metrics and datasets: what a reader is shown takes its words here."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,7 +24,11 @@ _ARROWS = {Direction.higher: " ↑", Direction.lower: " ↓", Direction.neutral:
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is printed. `spec` and `paper_spec` are format specifications, of our numbers and of the paper's."""
+    """How a metric is printed.
+
+    spec, paper_spec: format specifications, of our numbers and of the paper's. stderr: whether a result has a standard
+    error beside it, `<key>_stderr`.
+    """
 
     key: str
     name: str
@@ -31,6 +36,7 @@ class Metric:
     spec: str
     unit: str = ""
     paper_spec: str = ".2f"
+    stderr: bool = False
 
     @property
     def heading(self) -> str:
@@ -59,58 +65,78 @@ def _format(value: float, spec: str) -> str:
 
 _HIGHER, _LOWER, _NEUTRAL = Direction.higher, Direction.lower, Direction.neutral
 
+_SCORES = (
+    Metric("disentanglement", "Disentanglement", _HIGHER, ".3f"),
+    Metric("completeness", "Completeness", _HIGHER, ".3f"),
+    Metric("informativeness", "Informativeness", _LOWER, ".3f"),
+)
+_MORE_SCORES = (
+    Metric("mig", "MIG", _HIGHER, ".3f"),
+    Metric("sap", "SAP", _HIGHER, ".3f"),
+)
+_TRANSPORT = (
+    Metric("cost", "Cost", _LOWER, ".3f", stderr=True),
+    Metric("gelbrich", "Gelbrich floor", _NEUTRAL, ".3f"),
+    Metric("cost_data", "Cost on data", _LOWER, ".3f", stderr=True),
+    Metric("nll_analytic", "NLL, analytic", _NEUTRAL, ".3f", "nats"),
+    Metric("nll_exact", "NLL, exact", _NEUTRAL, ".3f", "nats"),
+    Metric("logdet_error_mean", "Log-det error, mean", _LOWER, ".1e", "nats"),
+    Metric("logdet_error_max", "Log-det error, max", _LOWER, ".1e", "nats"),
+    Metric("energy", "Energy", _LOWER, ".3f", stderr=True),
+    Metric("roundtrip", "Round-trip error", _LOWER, ".1e"),
+    Metric("certificate", "Certificate", _LOWER, ".2%", stderr=True),
+    Metric("escaped", "Escaped", _LOWER, "d", "particles"),
+)
+_UNSHOWN = (
+    Metric("nll_stderr", "NLL, standard error", _NEUTRAL, ".3f", "nats"),
+    Metric("roundtrip_max", "Round-trip error, largest", _LOWER, ".1e"),
+    Metric("escaped_data", "Escaped, data", _LOWER, "d", "particles"),
+)
+_MODEL = (
+    Metric("n_parameters_flow", "Parameters, flow", _NEUTRAL, ",d", paper_spec=",d"),
+    Metric("n_parameters_gp", "Parameters, GP", _NEUTRAL, ",d", paper_spec=",d"),
+    Metric("n_steps", "Time steps", _NEUTRAL, "d", paper_spec="d"),
+)
+_TRAINING = (
+    Metric("epochs", "Epochs", _NEUTRAL, ",d", paper_spec=",d"),
+    Metric("batch_size", "Batch size", _NEUTRAL, "d", paper_spec="d"),
+    Metric("lr", "Learning rate", _NEUTRAL, ".0e", paper_spec=".0e"),
+)
+_TRAVERSALS = (
+    Metric("n_informative", "Informative axes", _NEUTRAL, "d"),
+    Metric("change_informative", "Image change, informative axes", _NEUTRAL, ".2%"),
+    Metric("change_other", "Image change, other axes", _LOWER, ".2%"),
+    Metric("lost", "Lost images", _LOWER, "d"),
+)
+
 METRICS: dict[str, Metric] = {
     entry.key: entry
-    for entry in (
-        Metric("disentanglement", "Disentanglement", _HIGHER, ".3f"),
-        Metric("completeness", "Completeness", _HIGHER, ".3f"),
-        Metric("informativeness", "Informativeness", _LOWER, ".3f"),
-        Metric("mig", "MIG", _HIGHER, ".3f"),
-        Metric("sap", "SAP", _HIGHER, ".3f"),
-        Metric("cost", "Cost", _LOWER, ".3f"),
-        Metric("gelbrich", "Gelbrich floor", _NEUTRAL, ".3f"),
-        Metric("cost_data", "Cost on data", _LOWER, ".3f"),
-        Metric("nll_analytic", "NLL, analytic", _NEUTRAL, ".3f", "nats"),
-        Metric("nll_exact", "NLL, exact", _NEUTRAL, ".3f", "nats"),
-        Metric("logdet_error_mean", "Log-det error, mean", _LOWER, ".1e", "nats"),
-        Metric("logdet_error_max", "Log-det error, max", _LOWER, ".1e", "nats"),
-        Metric("energy", "Energy", _LOWER, ".3f"),
-        Metric("roundtrip", "Round-trip error", _LOWER, ".1e"),
-        Metric("certificate", "Certificate", _LOWER, ".2%"),
-        Metric("escaped", "Escaped", _LOWER, "d", "particles"),
-        Metric("n_parameters_flow", "Parameters, flow", _NEUTRAL, ",d", paper_spec=",d"),
-        Metric("n_parameters_gp", "Parameters, GP", _NEUTRAL, ",d", paper_spec=",d"),
-        Metric("n_steps", "Time steps", _NEUTRAL, "d", paper_spec="d"),
-        Metric("epochs", "Epochs", _NEUTRAL, ",d", paper_spec=",d"),
-        Metric("batch_size", "Batch size", _NEUTRAL, "d", paper_spec="d"),
-        Metric("lr", "Learning rate", _NEUTRAL, ".0e", paper_spec=".0e"),
-        Metric("change_informative", "Image change, informative axes", _NEUTRAL, ".2%"),
-        Metric("change_other", "Image change, other axes", _LOWER, ".2%"),
-        Metric("n_informative", "Informative axes", _NEUTRAL, "d"),
-        Metric("lost", "Lost images", _LOWER, "d"),
-    )
+    for group in (_SCORES, _MORE_SCORES, _TRANSPORT, _UNSHOWN, _MODEL, _TRAINING, _TRAVERSALS)
+    for entry in group
 }
 
-SCORES = ("disentanglement", "completeness", "informativeness")
-MORE_SCORES = ("mig", "sap")  # not in the paper
-TRANSPORT = (
-    "cost",
-    "gelbrich",
-    "cost_data",
-    "nll_analytic",
-    "nll_exact",
-    "logdet_error_mean",
-    "logdet_error_max",
-    "energy",
-    "roundtrip",
-    "certificate",
-    "escaped",
-)
-SETTINGS = ("n_parameters_flow", "n_parameters_gp", "n_steps", "epochs", "batch_size", "lr")
 
-TRAVERSALS = ("n_informative", "change_informative", "change_other", "lost")
+def _keys(*groups: tuple[Metric, ...]) -> tuple[str, ...]:
+    return tuple(entry.key for group in groups for entry in group)
 
-FLOWS = {"ffjord": "FFJORD", "bnaf": "BNAF", "cpflow": "CP-Flow"}
+
+SCORES = _keys(_SCORES)
+MORE_SCORES = _keys(_MORE_SCORES)  # not in the paper
+TRANSPORT = _keys(_TRANSPORT)
+SETTINGS = _keys(_MODEL, _TRAINING)
+TRAVERSALS = _keys(_TRAVERSALS)
+EVALUATED = _keys(_TRANSPORT, _UNSHOWN, _MODEL)  # what an evaluation finds of a row, its scores aside
+
+
+def with_stderr(metrics: Iterable[str]) -> tuple[str, ...]:
+    """Metrics, each followed by the key of its standard error where it has one.
+
+    >>> with_stderr(["cost", "gelbrich"])
+    ('cost', 'cost_stderr', 'gelbrich')
+    """
+    return tuple(k for key in metrics for k in ([key, f"{key}_stderr"] if METRICS[key].stderr else [key]))
+
+
 DATASETS = {
     "dsprites": "dSprites",
     "mnist": "MNIST",
@@ -130,43 +156,6 @@ DATASETS = {
     "latents": "codes",
 }
 PROTOCOLS = {"with_shape": "with shape", "continuous": "continuous only"}
-
-_ROWS = {
-    "latent": "Initial latent space",
-    "flow": "{flow}",
-    "flow+rotation": "{flow}+rotation",
-    "flow+gp": "{flow}+GP",
-    "flow+gp+euler": "{flow}+GP+Euler",
-    "flow+gp+kinetic": "{flow}+GP+kinetic",
-    "flow+gp+spectral": "{flow}+GP+spectral",
-    "cpflow": "CP-Flow",
-}
-ROWS = tuple(_ROWS)
-
-
-def base_row(row: str) -> str:
-    """Row key without its variant: `flow+gp:ridge` -> `flow+gp`.  Raises: BadInput for a row that is not in `ROWS`."""
-    base = row.partition(":")[0]
-    if base not in _ROWS:
-        raise BadInput(
-            f"A result's row must be one of {', '.join(ROWS)}, with a variant after a colon if need be "
-            f"(flow+gp:ridge); got '{row}'."
-        )
-    return base
-
-
-def row_name(row: str, flow: str | None = None) -> str:
-    """Printed name of a row.
-
-    Arguments: row: a key of `ROWS`, with or without a variant. flow: key of the flow (`ffjord`, `bnaf`, or any other,
-    which is then printed as it is); None prints 'Flow'.
-
-    >>> row_name("flow+gp+euler", "ffjord"), row_name("flow+gp:ridge", "bnaf"), row_name("latent")
-    ('FFJORD+GP+Euler', 'BNAF+GP (ridge)', 'Initial latent space')
-    """
-    name = _ROWS[base_row(row)].format(flow="Flow" if flow is None else FLOWS.get(flow, flow))
-    variant = row.partition(":")[2]
-    return f"{name} ({variant})" if variant else name
 
 
 def metric(key: str) -> Metric:

@@ -12,37 +12,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from gpot.errors import BadInput
-from gpot.paper.names import SCORES, base_row
-
-
-@dataclass(frozen=True)
-class Item:
-    """A table or figure of the paper: its label, what it shows, and the datasets it is about."""
-
-    label: str
-    subject: str
-    datasets: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        """`Table 2: losses and mean transport costs`."""
-        return f"{self.label}: {self.subject}"
-
-
-ITEMS = {
-    "table1": Item("Table 1", "disentanglement, completeness and informativeness on dSprites", ("dsprites",)),
-    "table2": Item("Table 2", "losses and mean transport costs", ("dsprites", "mnist")),
-    "table3": Item("Table 3", "training of the GP flows on 2-D data", ("eight_gaussians", "two_moons")),
-    "table4": Item("Table 4", "training of the GP flows on latent codes", ("dsprites", "mnist")),
-    "fig1": Item("Figure 1", "a GP map moves Gaussian particles", ("eight_gaussians",)),
-    "fig2": Item("Figure 2", "eight Gaussians, coloured by their place", ("eight_gaussians",)),
-    "fig3": Item("Figure 3", "eight Gaussians", ("eight_gaussians",)),
-    "fig4": Item("Figure 4", "two moons, with and without Euler's penalty", ("two_moons",)),
-    "fig5": Item("Figure 5", "dSprites along the axes of code spaces", ("dsprites",)),
-    "fig6": Item("Figure 6", "dSprites along the axes of code spaces, with Euler's penalty", ("dsprites",)),
-    "fig7": Item("Figure 7", "MNIST along the axes of code spaces", ("mnist",)),
-    "fig8": Item("Figure 8", "MNIST along the axes of code spaces, with Euler's penalty", ("mnist",)),
-}
+from gpot.paper.items import Item
+from gpot.paper.names import SCORES
+from gpot.paper.rows import base_row
 
 FLOW_OF = {"dsprites": "ffjord", "mnist": "ffjord", "eight_gaussians": "bnaf", "two_moons": "bnaf"}
 
@@ -153,28 +125,34 @@ PRINTED: tuple[Printed, ...] = (
 def printed(item: str, row: str, metric: str, dataset: str | None = None) -> Printed | None:
     """One printed number, None where the paper has none.
 
-    Arguments: item: a key of `ITEMS`. row: a row key; a variant counts as its base row. dataset: needed only where the
-    item is about several.
+    Arguments:
+        item: key of an `Item`.
+        row: key of a row; a variant counts as its base row.
+        dataset: needed only where the item is about several.
     Raises: BadInput for an unknown item or row, or a dataset that the item is not about.
     """
-    if item not in ITEMS:
-        raise BadInput(f"The paper's items are {', '.join(ITEMS)}; got '{item}'.")
-    datasets = ITEMS[item].datasets
+    of_paper = Item.of(item)
+    if of_paper is None:
+        raise BadInput(f"The paper's items are {', '.join(Item)}; got '{item}'.")
+    datasets = of_paper.datasets
     if dataset is None and len(datasets) == 1:
         dataset = datasets[0]
     if dataset not in datasets:
         raise BadInput(
-            f"{ITEMS[item].label} is about {' and '.join(datasets)}; got dataset={dataset!r}. Name one of them."
+            f"{of_paper.label} is about {' and '.join(datasets)}; got dataset={dataset!r}. Name one of them."
         )
-    wanted = (item, dataset, base_row(row), metric)
-    return next((p for p in PRINTED if (p.item, p.dataset, p.row, p.metric) == wanted), None)
+    place = (item, dataset, base_row(row), metric)
+    return next((p for p in PRINTED if (p.item, p.dataset, p.row, p.metric) == place), None)
 
 
 def paper_numbers(dataset: str, row: str, flow: str | None = None, protocol: str = "with_shape") -> dict[str, float]:
     """Everything the paper prints about a row on a dataset: metric key -> number, the `paper` entry of a result's row.
 
-    Arguments: row: a variant counts as its base row. flow: ours; where it is not the paper's flow on that dataset, rows
-    built on the flow have no counterpart and the answer is empty. protocol: of the scores; only with_shape is printed.
+    Arguments:
+        row: a variant counts as its base row.
+        flow: ours; where it is not the paper's flow on that dataset, rows built on the flow have no counterpart and the
+            answer is empty.
+        protocol: of the scores; only with_shape is printed.
     """
     base = base_row(row)
     if base.startswith("flow") and flow is not None and flow != FLOW_OF.get(dataset):

@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gpot.paper import names
-from gpot.paper.printed import FLOW_OF, ITEMS, Printed, printed
+from gpot.paper.items import Item
+from gpot.paper.printed import FLOW_OF, Printed, printed
+from gpot.paper.rows import base_row, row_name
 
 ORDER = ("table1", "table2", "fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8", "table3", "table4")
 HEADS = (
@@ -20,7 +22,6 @@ HEADS = (
 )  # fmt: skip
 _NEAR = 0.05
 _RESULTS = (*names.SCORES, "cost", "energy")  # a likelihood is that of our own codes: see `likelihood_change`
-_SETTINGS_ITEMS = ("table3", "table4")
 _PAPER_BUDGET = ":paper budget"
 
 
@@ -43,12 +44,14 @@ def comparisons(payload: Mapping[str, Any]) -> list[Comparison]:
     Rows of ours alone (a variant after a colon) have no printed number of their own. Of tables of settings what counts
     is how the paper's budget is configured, not the budget at hand.
     """
-    item, found = payload["item"], {}
-    settings = item in _SETTINGS_ITEMS
+    item, found = Item.of(payload["item"]), {}
+    if item is None:
+        return []
+    settings = item.settings
     suffix = _PAPER_BUDGET if settings and payload.get("budget") != "paper" else ""
     for row in payload["rows"]:
-        base = names.base_row(row["row"])
-        if row["row"] != base + suffix or item not in ITEMS or row["dataset"] not in ITEMS[item].datasets:
+        base = base_row(row["row"])
+        if row["row"] != base + suffix or row["dataset"] not in item.datasets:
             continue
         for metric in names.SETTINGS if settings else _RESULTS:
             ours, number = row.get(metric), printed(item, base, metric, row["dataset"])
@@ -79,7 +82,7 @@ def lines(payloads: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def _line(item: str, payload: Mapping[str, Any] | None) -> tuple[str, ...]:
-    label = ITEMS[item].label
+    label = Item(item).label
     if payload is None:
         return (label, "not made", *[names.NULL] * (len(HEADS) - 2))
     seconds, memory = f"{payload['seconds']:.0f}", _memory(payload.get("peak_memory_gb"))
@@ -90,7 +93,7 @@ def _line(item: str, payload: Mapping[str, Any] | None) -> tuple[str, ...]:
     off = [abs(c.difference) for c in compared]
     worst = max(compared, key=lambda c: abs(c.difference))
     number = worst.printed
-    what = f"{names.metric(number.metric).name}, {names.row_name(number.row, FLOW_OF[number.dataset])}"
+    what = f"{names.metric(number.metric).name}, {row_name(number.row, FLOW_OF[number.dataset])}"
     return (
         label,
         str(len(compared)),

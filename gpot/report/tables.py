@@ -5,7 +5,7 @@ A result (`payload`) is a dictionary that a JSON file can hold:
 - `item`: `table1`, `fig4`, ... ; `rows`: a list of dictionaries; `optimum`, where it was solved for: exact discrete
   transport, law -> one dictionary per size (`n`, `mean`, `spread`, `repeats`); everything else (`budget`, `seconds`,
   `seed`, `versions`, ...) is provenance and is printed as a footer;
-- a row has `row` (a key of `names.ROWS`), metrics (keys of `names.METRICS`, a number or None), `<metric>_stderr`,
+- a row has `row` (the key of a `Row`), metrics (keys of `names.METRICS`, a number or None), `<metric>_stderr`,
   `paper` (metric -> printed number), `artifact`, and where they matter `protocol`, `dataset`, `flow`, `seed`. A row
   repeated for another `protocol` has its own scores and the same other numbers; the paper's scores stand beside
   `with_shape` only.
@@ -31,7 +31,9 @@ from typing import Any
 
 from gpot.errors import BadInput
 from gpot.paper import names
-from gpot.paper.printed import FLOW_OF, ITEMS
+from gpot.paper.items import Item
+from gpot.paper.printed import FLOW_OF
+from gpot.paper.rows import ROWS, base_row, row_name
 
 Row = Mapping[str, Any]
 
@@ -113,7 +115,8 @@ def provenance(payload: Row) -> list[str]:
 def title(payload: Row) -> str:
     """`Table 2: losses and mean transport costs`; the item's key where the paper has no such item."""
     item = str(payload.get("item", "result"))
-    return ITEMS[item].title if item in ITEMS else item
+    known = Item.of(item)
+    return known.title if known else item
 
 
 def markdown(payload: Row) -> str:
@@ -286,11 +289,11 @@ def _checked(payload: Row) -> list[dict[str, Any]]:
     rows: Any = plain(payload.get("rows"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "row" in row for row in rows):
         raise BadInput(
-            f"A result needs 'rows', a list of dictionaries that each have 'row', one of {', '.join(names.ROWS)}; "
+            f"A result needs 'rows', a list of dictionaries that each have 'row', one of {', '.join(ROWS)}; "
             f"got keys {sorted(payload)}."
         )
     for row in rows:
-        names.base_row(row["row"])
+        base_row(row["row"])
         if row.get("protocol") not in names.PROTOCOLS and any(row.get(key) is not None for key in names.SCORES):
             raise BadInput(
                 f"Scores of row '{row['row']}' need 'protocol', one of {', '.join(names.PROTOCOLS)}; "
@@ -308,9 +311,9 @@ def _paper(row: Row, key: str) -> float | None:
 
 
 def _name(payload: Row, row: Row) -> str:
-    item = ITEMS.get(str(payload.get("item")))
+    item = Item.of(payload.get("item"))
     dataset = row.get("dataset") or payload.get("dataset") or (item.datasets[0] if item else "")
-    return names.row_name(row["row"], row.get("flow") or payload.get("flow") or FLOW_OF.get(dataset))
+    return row_name(row["row"], row.get("flow") or payload.get("flow") or FLOW_OF.get(dataset))
 
 
 def _label(label: str, value: Any) -> str:

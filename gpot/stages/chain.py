@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 import torch
 from torch import Tensor
@@ -12,26 +11,10 @@ from gpot.config.choices import PenaltyKind, VelocityName
 from gpot.config.schema import Config
 from gpot.flows.base import FrozenFlow
 from gpot.gp.base import GaussianPreserving
+from gpot.paper.rows import Row
 from gpot.progress import track
 
 CHUNK = 4096  # points at a time
-
-
-class Row(str, Enum):
-    """Rows of a result: the map from data to codes."""
-
-    latent = "latent"
-    flow = "flow"
-    rotation = "flow+rotation"
-    gp = "flow+gp"
-    gp_euler = "flow+gp+euler"
-    gp_kinetic = "flow+gp+kinetic"
-    gp_spectral = "flow+gp+spectral"
-
-    @property
-    def moves(self) -> bool:
-        """Whether a trained GP flow is part of the row."""
-        return self.value.startswith("flow+gp")
 
 
 _ROW_OF_PENALTY = {PenaltyKind.none: Row.gp, PenaltyKind.euler: Row.gp_euler, PenaltyKind.kinetic: Row.gp_kinetic}

@@ -24,9 +24,10 @@ from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.transport import gelbrich
+from gpot.paper.rows import Row
 from gpot.progress import track
 from gpot.stages import families
-from gpot.stages.chain import CHUNK, Chain, Row
+from gpot.stages.chain import CHUNK, Chain
 from gpot.stages.common import Recipe, generator, obtain
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage, prior_pairs, split
 from gpot.stages.gp import gp_stage, load_gp, rotation_only

@@ -20,8 +20,8 @@ from torch import Tensor
 from gpot.config.schema import Config
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.charts import Chart, cube_density, from_cube, to_cube
-from gpot.paper.names import row_name
 from gpot.paper.printed import paper_numbers
+from gpot.paper.rows import row_name
 from gpot.plots.animate import animate_particles
 from gpot.plots.importance import save_figure
 from gpot.plots.plots2d import (

@@ -11,8 +11,7 @@ import torch
 
 from gpot.config.schema import Config
 from gpot.evaluation.traversals import informative
-from gpot.paper.names import row_name
-from gpot.paper.printed import ITEMS
+from gpot.paper.rows import row_name
 from gpot.plots.importance import save_figure
 from gpot.plots.traversal_films import animate_traversals
 from gpot.plots.traversals import traversal_figure
@@ -25,22 +24,22 @@ def interpolations(
 ) -> list[Path]:
     """`<item>_1.png`, ... a data point each, `<item>.gif`, and `<item>_traversals.npz` for the report page: `images`
     (panels, m, d, k, C, S, S) uint8 with the axes in the order of the figure, `panels`, `kl`, `values`."""
-    item, wanted = config.report.item.value, config.report.traversal
+    item, shown = config.report.item, config.report.traversal
     first = made[0][1]
     kl, values = first.array("kl.npy"), first.array("values.npy")
     order = np.argsort(-kl)
-    carries = informative(torch.from_numpy(kl), wanted.threshold).numpy()[order]
+    carries = informative(torch.from_numpy(kl), shown.threshold).numpy()[order]
     names = [row_name(row.key, config.flow.name) for row, _ in made]
     images = {name: artifact.array("images.npy")[:, order] for name, (_, artifact) in zip(names, made, strict=True)}
     changes = {name: artifact.array("change.npy")[:, order] for name, (_, artifact) in zip(names, made, strict=True)}
     labels = [f"KL {value:.2f}" for value in kl[order]]
     paths = []
-    step = (len(values) - 1) // (wanted.n_values - 1)
-    for point in range(min(wanted.n_shown, wanted.n_points)):
+    step = (len(values) - 1) // (shown.n_values - 1)
+    for point in range(min(shown.n_shown, shown.n_points)):
         figure = traversal_figure(
             {name: stack[point, :, ::step] / 255 for name, stack in images.items()},
             {name: change[point] for name, change in changes.items()},
-            informative=carries, title=f"{ITEMS[item].title}, data point {point + 1}", row_labels=labels,
+            informative=carries, title=f"{item.title}, data point {point + 1}", row_labels=labels,
             values=values[::step],
         )  # fmt: skip
         paths += save_figure(figure, folder / f"{item}_{point + 1}")

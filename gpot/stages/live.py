@@ -15,7 +15,7 @@ from gpot.errors import ArtifactMissing
 from gpot.evaluation.traversals import image_change, informative, traverse
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.paper.names import row_name
+from gpot.paper.rows import row_name
 from gpot.plots.live import density_figure, mesh_figure
 from gpot.plots.traversals import traversal_figure
 from gpot.stages.chain import Chain, gp_row

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import Config, compose, sibling
 from gpot.errors import BadInput, GpotError
-from gpot.paper.printed import ITEMS
+from gpot.paper.items import Item
 from gpot.report.page.arrays import embed_animation, embed_pictures
 from gpot.report.page.captions import words
 from gpot.report.page.items import ItemView, Picture, item_view, missing_item, row_label
@@ -60,14 +60,14 @@ def page_stage(config: Config, store: Store) -> Path:
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8", newline="\n")
     os.replace(partial, path)
-    log.info("%s: %d of %d items, %.1f MB", path.name, len(results), len(ITEMS), size / 1e6)
+    log.info("%s: %d of %d items, %.1f MB", path.name, len(results), len(Item), size / 1e6)
     return path
 
 
 def read_results(folder: Path) -> dict[str, Payload]:
     """The results of a report folder, item -> payload, in the paper's order.  Raises: BadInput for a broken file."""
     found: dict[str, Payload] = {}
-    for item in ITEMS:
+    for item in map(str, Item):
         path = folder / f"{item}.json"
         if not path.is_file():
             continue
@@ -97,18 +97,18 @@ def _page(config: Config, folder: Path, results: Mapping[str, Payload], made: Ma
             flow_data |= data
             flows += views
     traversals: list[dict[str, Any]] = []
-    files = {item: folder / f"{item}{SUFFIX}" for item in ITEMS if (folder / f"{item}{SUFFIX}").is_file()}
+    files = {item: folder / f"{item}{SUFFIX}" for item in map(str, Item) if (folder / f"{item}{SUFFIX}").is_file()}
     for item, path in files.items():
         with noted(notes.setdefault(item, []), "its traversals"):
             found = read_traversals(path)
-            traversals.append(traversal_data(ITEMS[item].label, found, _TRAVERSALS // len(files)))
+            traversals.append(traversal_data(Item(item).label, found, _TRAVERSALS // len(files)))
     moving = sum(2 * _BASE64 * (flow.frames.size + flow.mesh.size) for flow in flows)
     sheets = sum(len(uri) for each in traversals for panel in each["sheets"] for uri in panel)
     room = MOST_BYTES - _TEXT - _ANIMATIONS - round(moving) - sheets
     return Page(
         _items(folder, results, made, notes, room), flow_data, flows, traversals, certificate_bars(results),
         histogram_charts(results, rows, made), curve_charts(results, made), trained_models(results, made),
-        [f"{ITEMS[item].label}. {note}" for item in notes if item not in results for note in notes[item]],
+        [f"{Item(item).label}. {note}" for item in notes if item not in results for note in notes[item]],
     )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def _items(
     stems = {item: _stems(folder, item) for item in results}
     images = embed_pictures({s: folder / f"{s}.png" for each in stems.values() for s in each}, for_pictures)
     views, room = [], _ANIMATIONS
-    for item in ITEMS:
+    for item in map(str, Item):
         if item not in results:
             views.append(missing_item(item))
             continue

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.charts import Chart, from_cube
 from gpot.paper import names
+from gpot.paper.rows import FLOWS, ROWS, base_row
 from gpot.plots.style import polar_colours
 from gpot.report.page.items import duration, minus, row_label
 from gpot.report.page.render import Bar, FlowData, FlowView, Trained
@@ -104,7 +105,7 @@ def certificate_bars(results: Mapping[str, Payload]) -> list[tuple[str, list[Bar
 
 def _printed_order(entry: tuple[Any, Mapping[str, Any]]) -> int:
     """The order of a table: the flow, the rotation, GP flows, then other flows."""
-    return names.ROWS.index(names.base_row(entry[1]["row"]))
+    return ROWS.index(base_row(entry[1]["row"]))
 
 
 def histogram_charts(
@@ -173,7 +174,7 @@ def _models(results: Mapping[str, Payload], made: Mapping[str, Lineage]) -> Iter
     for item, payload in results.items():
         for number, row in enumerate(payload["rows"]):
             dataset = names.DATASETS.get(str(row.get("dataset")), str(row.get("dataset")))
-            flow = names.FLOWS.get(str(row.get("flow")), str(row.get("flow")))
+            flow = FLOWS.get(str(row.get("flow")), str(row.get("flow")))
             own = {"vae": f"{dataset}: VAE", "flow": f"{dataset}: {flow}", "gp": _model_name(payload, row)}
             for stage in _TRAINED:
                 artifact = _behind(made[item], number, stage)

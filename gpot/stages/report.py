@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from gpot.config.choices import Item
 from gpot.config.schema import Config, DSpritesConfig, ImagesConfig
 from gpot.errors import BadConfig
 from gpot.evaluation.disentanglement.dci import Protocol
-from gpot.paper.names import row_name
+from gpot.paper.items import Item
+from gpot.paper.rows import row_name
 from gpot.plots.importance import importance_figure, save_figure
 from gpot.report.tables import write_all
 from gpot.report.terminal import terminal

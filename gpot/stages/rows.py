@@ -11,12 +11,14 @@ from typing import Any
 from torch import nn
 
 from gpot.config import sibling
-from gpot.config.choices import Item
 from gpot.config.schema import Config, ImagesConfig
 from gpot.evaluation.disentanglement.dci import Protocol
+from gpot.paper import names
+from gpot.paper.items import Item
 from gpot.paper.printed import paper_numbers
+from gpot.paper.rows import Row
 from gpot.stages import families
-from gpot.stages.chain import Row, gp_row
+from gpot.stages.chain import gp_row
 from gpot.stages.common import log
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.gp import n_epochs, network
@@ -24,13 +26,8 @@ from gpot.stages.traversals import traversals_stage
 from gpot.store import Artifact, Store
 
 # Every row has every key; a metric that does not apply to it is null
-METRICS = (
-    "cost", "cost_stderr", "gelbrich", "cost_data", "cost_data_stderr", "nll_analytic", "nll_exact", "nll_stderr",
-    "logdet_error_mean", "logdet_error_max", "certificate", "certificate_stderr", "energy", "energy_stderr",
-    "roundtrip", "roundtrip_max", "escaped", "escaped_data", "n_steps", "n_parameters_flow", "n_parameters_gp",
-)  # fmt: skip
-SCORES = ("disentanglement", "completeness", "informativeness", "mig", "sap")
-TRAVERSED = ("n_informative", "change_informative", "change_other", "lost")
+_MEASURED = names.with_stderr(names.EVALUATED)
+_SCORES = names.SCORES + names.MORE_SCORES
 # Tables about how GP flows are trained, and which of them the paper prints
 _SETTINGS_OF = {Item.table3: ("flow+gp",), Item.table4: ("flow+gp", "flow+gp+euler")}
 
@@ -92,7 +89,7 @@ def _configured(row: ReportRow) -> dict[str, Any]:
         "dataset": config.dataset.name,
         "flow": config.flow.name,
         "protocol": None,
-        **dict.fromkeys((*SCORES, *METRICS)),
+        **dict.fromkeys((*_SCORES, *_MEASURED)),
         **_settings(config),
         "n_steps": config.gp.n_steps,
         "n_parameters_flow": _size(families.network(config.flow, config.dataset.dim)),
@@ -120,14 +117,14 @@ def entries(row: ReportRow, artifact: Artifact, item: Item) -> list[dict[str, An
     """What the result's JSON says of a row: one entry, or where the item has scores one per protocol of them."""
     metrics, config = artifact.manifest["metrics"], row.config
     protocols = list(Protocol) if item is Item.table1 and "dci" in metrics else [None]
-    measured = TRAVERSED if item.traversal else METRICS
+    measured = names.TRAVERSALS if item.traversal else _MEASURED
     return [
         {
             "row": row.key,
             "dataset": config.dataset.name,
             "flow": config.flow.name,
             "protocol": None if protocol is None else protocol.value,
-            **{name: _number(metrics["dci"][protocol.value][name]) if protocol else None for name in SCORES},
+            **{name: _number(metrics["dci"][protocol.value][name]) if protocol else None for name in _SCORES},
             **{name: _number(metrics.get(name)) for name in measured},
             **(_settings(config) if metrics.get("n_parameters_gp") else {}),
             "paper": {} if item.traversal else paper_numbers(

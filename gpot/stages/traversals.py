@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gpot.config.schema import Config
 from gpot.evaluation.traversals import image_change, informative, lost, traverse
+from gpot.paper.rows import Row
 from gpot.stages import families
-from gpot.stages.chain import Row
 from gpot.stages.common import Recipe, device_of, generator, obtain
 from gpot.stages.evaluate import artifacts_of, chain_of
 from gpot.stages.plain import plain

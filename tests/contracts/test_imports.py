@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "gpot.flows": {*LEAVES, "gpot.progress", "gpot.maths", "third_party"},
     "gpot.gp": {*LEAVES, "gpot.progress", "gpot.maths", "gpot.flows"},
     "gpot.evaluation": {*BASE, "gpot.gp"},
-    "gpot.config": {*BASE, "gpot.gp", "gpot.evaluation"},  # its choices are the enums of what it configures
+    "gpot.config": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.paper"},  # choices of what is configured
     "gpot.data": {*BASE, "gpot.config", "gpot.store"},
     "gpot.paper": {"gpot.errors"},
     "gpot.plots": {*LEAVES, "gpot.paper"},  # arrays to figures

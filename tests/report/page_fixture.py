@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpot.paper import names
-from gpot.paper.printed import ITEMS, paper_numbers
+from gpot.paper.items import Item
+from gpot.paper.printed import paper_numbers
 from gpot.plots.style import polar_colours
 from gpot.report.page.arrays import png
 from gpot.report.page.captions import words
@@ -80,7 +81,7 @@ def page() -> Page:
     data, view = plane()
     errors: NDArray[np.float64] = np.abs(np.random.default_rng(1).normal(size=500)) * 1e-6
     errors[:20] = 0.0
-    views = [missing_item(key) for key in ITEMS]
+    views = [missing_item(item) for item in Item]
     pictures, links = [picture("table1_importance")], ["table1.md"]
     views[0] = item_view(table1(), Origin(929.0, 9, ("cpu, 2 threads",)), pictures, links, ["Left out: a note."])
     falling: dict[int, float | None] = {k: 3.0 * 0.9**k + 1 for k in range(1, 26)}

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from gpot.errors import BadInput
-from gpot.paper.printed import ITEMS, PRINTED
+from gpot.paper.items import Item
+from gpot.paper.printed import PRINTED
 from gpot.report.page.arrays import data_uri, embed_pictures, pack, unpack
 from gpot.report.page.captions import words
 from gpot.report.page.items import Origin, duration, item_view, minus, missing_item, percent, turn
@@ -96,15 +97,15 @@ def test_pictures_and_charts_have_words(found: Reader) -> None:
 
 def test_every_item_of_the_paper_is_there_or_says_how_to_make_it(text: str, found: Reader) -> None:
     articles = {a["id"]: a["class"] for a in found.all("article")}
-    assert list(articles) == list(ITEMS)
-    for key in ITEMS:
+    assert list(articles) == [item.value for item in Item]
+    for key in map(str, Item):
         missing = f"not made yet: <code>make reproduce-{key}</code>"
         assert text.count(missing) == (0 if key == "table1" else 2), "once in the overview, once in its place"
         assert ("absent" in str(articles[key])) == (key != "table1")
 
 
 def test_a_page_of_nothing_is_a_page() -> None:
-    text = render(Page([missing_item(key) for key in ITEMS]))
+    text = render(Page([missing_item(item) for item in Item]))
     found = Reader(text)
     ids = {a.get("id") for _, a in found.elements}
     assert "flow" not in ids and "traversals" not in ids, "views without data are not shown"

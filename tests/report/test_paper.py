@@ -9,7 +9,9 @@ import pytest
 
 from gpot.errors import BadInput
 from gpot.paper import names
-from gpot.paper.printed import FLOW_OF, ITEMS, PRINTED, Printed, paper_numbers, printed
+from gpot.paper.items import Item
+from gpot.paper.printed import FLOW_OF, PRINTED, Printed, paper_numbers, printed
+from gpot.paper.rows import ROWS, row_name
 
 
 def test_every_item_is_there_in_full() -> None:
@@ -25,8 +27,8 @@ def test_every_item_is_there_in_full() -> None:
 
 def test_every_number_has_a_known_place_and_is_printed_once() -> None:
     for p in PRINTED:
-        assert p.dataset in ITEMS[p.item].datasets and p.dataset in FLOW_OF and p.dataset in names.DATASETS
-        assert p.row in names.ROWS
+        assert p.dataset in Item(p.item).datasets and p.dataset in FLOW_OF and p.dataset in names.DATASETS
+        assert p.row in ROWS
         assert p.metric in names.METRICS
     places = Counter((p.dataset, p.row, p.metric) for p in PRINTED)
     assert max(places.values()) == 1  # so that a dataset, a row and a metric name one number
@@ -95,13 +97,13 @@ def test_numbers_beside_a_row() -> None:
 
 
 def test_row_names() -> None:
-    assert names.row_name("flow+gp+euler", "ffjord") == "FFJORD+GP+Euler"
-    assert names.row_name("flow+gp+spectral", "bnaf") == "BNAF+GP+spectral"
-    assert names.row_name("flow+gp:ridge", "my_flow") == "my_flow+GP (ridge)"
-    assert names.row_name("cpflow", "bnaf") == "CP-Flow"
-    assert len({names.row_name(row, "ffjord") for row in names.ROWS}) == len(names.ROWS)
+    assert row_name("flow+gp+euler", "ffjord") == "FFJORD+GP+Euler"
+    assert row_name("flow+gp+spectral", "bnaf") == "BNAF+GP+spectral"
+    assert row_name("flow+gp:ridge", "my_flow") == "my_flow+GP (ridge)"
+    assert row_name("cpflow", "bnaf") == "CP-Flow"
+    assert len({row_name(row, "ffjord") for row in ROWS}) == len(ROWS)
     with pytest.raises(BadInput, match="one of latent"):
-        names.row_name("gp")
+        row_name("gp")
 
 
 def test_metric_texts() -> None:
@@ -116,7 +118,7 @@ def test_metric_texts() -> None:
     assert names.metric("nll_exact").heading == "NLL, exact (nats)"
     assert names.metric("informativeness").heading == "Informativeness ↓"
     assert names.metric("completeness").heading == "Completeness ↑"
-    shown = names.SCORES + names.MORE_SCORES + names.TRANSPORT + names.SETTINGS + names.TRAVERSALS
+    shown = names.SCORES + names.MORE_SCORES + names.EVALUATED + names.SETTINGS + names.TRAVERSALS
     assert set(shown) == set(names.METRICS)
     with pytest.raises(BadInput, match=r"'loss'.*cost"):
         names.metric("loss")

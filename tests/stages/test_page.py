@@ -14,7 +14,7 @@ import pytest
 
 from gpot.config import Config, compose
 from gpot.errors import BadInput
-from gpot.paper.printed import ITEMS
+from gpot.paper.items import Item
 from gpot.report.page.arrays import unpack
 from gpot.report.page.render import MOST_BYTES
 from gpot.stages.common import open_store
@@ -57,7 +57,7 @@ def data_of(text: str) -> dict[str, Any]:
 def test_the_page_shows_what_is_there_and_names_what_is_not(made: tuple[Config, Path], text: str) -> None:
     _, folder = made
     assert len(text.encode()) < MOST_BYTES and (folder / "index.html").is_file()
-    for item in ITEMS:
+    for item in map(str, Item):
         assert (f"make reproduce-{item}</code>" in text) == (item != "fig4")
     (group,) = data_of(text)["flows"]
     assert group["title"] == "two moons" and [flow["name"] for flow in group["flows"]] == ["BNAF+GP", "BNAF+GP (ridge)"]
@@ -123,7 +123,7 @@ def test_traversals_that_are_there_are_shown_and_broken_ones_said(made: tuple[Co
 def test_a_folder_without_results_gives_a_page_of_what_to_make(made: tuple[Config, Path], tmp_path: Path) -> None:
     config, _ = made
     text = page_stage(moved(config, tmp_path / "new"), open_store(config)).read_text(encoding="utf-8")
-    assert text.count("not made yet: <code>") == 2 * len(ITEMS)
+    assert text.count("not made yet: <code>") == 2 * len(Item)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"item": "fig3", "rows": []}', '{"item": "fig4"}'])

@@ -9,12 +9,13 @@ import pytest
 
 from gpot.config import Config, compose
 from gpot.errors import ArtifactMissing, BadInput, DataMissing
-from gpot.stages.chain import Row, gp_row
+from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
+from gpot.paper.rows import Row
+from gpot.stages.chain import gp_row
 from gpot.stages.common import open_store
 from gpot.stages.flow import flow_recipe
 from gpot.stages.gp import gp_recipe, gp_stage
 from gpot.stages.report import report_stage
-from gpot.stages.rows import METRICS, SCORES
 from gpot.stages.vae import vae_recipe, vae_stage
 from gpot.store import Artifact
 from tests.conftest import shared_path
@@ -80,8 +81,8 @@ def test_json_holds_every_row_with_every_key(made: tuple[Path, list[Path]]) -> N
             "latent", "flow", "flow+rotation", "flow+gp", "flow+gp+euler", "flow+gp:twist"
         ]  # fmt: skip
         for row in rows:
-            assert KEYS | set(METRICS) | set(SCORES) <= set(row)
-            assert all(row[score] is not None for score in SCORES)
+            assert KEYS | {*EVALUATED, *SCORES, *MORE_SCORES} <= set(row)
+            assert all(row[score] is not None for score in (*SCORES, *MORE_SCORES))
     latent, flow, rotation, gp, _, twist = payload["rows"][:6]
     # couplings have no time, and keep the Gaussian to rounding
     assert twist["energy"] is None and twist["n_steps"] is None and twist["logdet_error_mean"] < 1e-4

@@ -11,14 +11,15 @@ import torch
 
 from gpot.config import Config, compose
 from gpot.errors import BadConfig
-from gpot.stages.chain import Row
+from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
+from gpot.paper.rows import Row
 from gpot.stages.common import open_store
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, load_flow, prior_pairs
 from gpot.stages.gp import gp_stage
 from gpot.stages.optimum import optimum_stage
 from gpot.stages.report import report_stage
-from gpot.stages.rows import METRICS, SCORES, report_rows
+from gpot.stages.rows import report_rows
 from tests.conftest import shared_path
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -75,7 +76,7 @@ def test_figure_4_is_written_with_its_table(moons: tuple[Config, list[Path]]) ->
         "flow", "flow+rotation", "flow+gp", "flow+gp+euler", "flow+gp+spectral", "flow+gp:ridge"
     ]  # fmt: skip
     for row in result["rows"]:
-        assert set(METRICS) | set(SCORES) | {"protocol", "paper", "artifact", "flow", "dataset"} <= set(row)
+        assert {*EVALUATED, *SCORES, *MORE_SCORES} | {"protocol", "paper", "artifact", "flow", "dataset"} <= set(row)
         assert row["dataset"] == "two_moons" and row["protocol"] is None and row["cost"] > 0
         assert row["roundtrip"] < 1e-3 and row["cost_data"] is None, "BNAF has an inverse; the cost is on data"
     flow, _, gp, euler, spectral, _ = result["rows"]

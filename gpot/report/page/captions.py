@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpot.paper.printed import ITEMS
+from gpot.paper.items import Item
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def words(stem: str, models: Sequence[str] = ()) -> Words:
     if stem.endswith("_optimum"):
         return _OPTIMUM
     item, _, rest = stem.partition("_")
-    known = ITEMS.get(item)
+    known = Item.of(item)
     title = known.title if known else item
     shown = f" of {', '.join(dict.fromkeys(models))}" if models else ""
     if re.fullmatch(r"\d+", rest) or (known and "axes" in known.subject):

@@ -9,7 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from gpot.paper import names
-from gpot.paper.printed import FLOW_OF, ITEMS, PRINTED, Printed
+from gpot.paper.items import Item
+from gpot.paper.printed import FLOW_OF, PRINTED, Printed
+from gpot.paper.rows import base_row, row_name
 from gpot.report.page.arrays import Embedded
 from gpot.report.page.captions import Words
 from gpot.report.tables import Grid, grids
@@ -139,7 +141,7 @@ class ItemView:
 
 def missing_item(key: str) -> ItemView:
     """The view of an item that has not been made."""
-    item = ITEMS[key]
+    item = Item(key)
     return ItemView(key, item.label, item.subject, made=False, n_printed=sum(p.item == key for p in PRINTED))
 
 
@@ -149,7 +151,7 @@ def item_view(
 ) -> ItemView:  # fmt: skip
     """The view of a result (`gpot.report.tables` says what it holds). origin: from the manifests."""
     key = str(payload["item"])
-    item, origin = ITEMS[key], origin or Origin()
+    item, origin = Item(key), origin or Origin()
     models = tuple(_models(payload))
     return ItemView(
         key, item.label, item.subject, True, models, tuple(turn(grid) for grid in grids(payload)),
@@ -179,7 +181,7 @@ def turn(grid: Grid) -> Turned:
 
 def row_label(payload: Payload, row: Mapping[str, Any]) -> str:
     """Printed name of a row of a result: `BNAF+GP (ridge)`."""
-    return names.row_name(row["row"], row.get("flow") or payload.get("flow") or FLOW_OF.get(row.get("dataset", "")))
+    return row_name(row["row"], row.get("flow") or payload.get("flow") or FLOW_OF.get(row.get("dataset", "")))
 
 
 def percent(ratio: float, sign: bool = True) -> str:
@@ -230,7 +232,7 @@ def _models(payload: Payload) -> Iterable[Model]:
 
 def _matches(row: Mapping[str, Any], dataset: str, base: str, variants: bool) -> bool:
     """Whether a row stands beside the paper's. Variants are other models; of a table of settings, other settings."""
-    name = names.base_row(row["row"]) if variants else row["row"]
+    name = base_row(row["row"]) if variants else row["row"]
     return name == base and row.get("dataset", dataset) == dataset and row.get("protocol") in (None, "with_shape")
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 
-from gpot.paper.names import DATASETS, METRICS, row_name
-from gpot.paper.printed import FLOW_OF, ITEMS, PRINTED
+from gpot.paper.items import Item
+from gpot.paper.names import DATASETS, METRICS
+from gpot.paper.printed import FLOW_OF, PRINTED
+from gpot.paper.rows import row_name
 from gpot.tracking import names as logged
 
 _TERMS = {term: term.replace("_", " ") for term in logged.VAE_TERMS}
@@ -141,7 +143,7 @@ def paper_markdown() -> str:
         if number.item in ("table2", "fig3", "fig4"):
             name = METRICS[number.metric].name if number.metric != "nll_analytic" else "loss"
             row = row_name(number.row, FLOW_OF[number.dataset])
-            cells = (ITEMS[number.item].label, DATASETS[number.dataset], row, name, number.text)
+            cells = (Item(number.item).label, DATASETS[number.dataset], row, name, number.text)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpot.errors import FidelityLost, GpotError, TrainingDiverged
-from gpot.evaluation.likelihood import logdet_error
+from gpot.errors import GpotError, TrainingDiverged
+from gpot.evaluation.fidelity import Best, Guard
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.tracking.names import ESCAPED, VAL_COST, VAL_LOGDET_MAX, VAL_LOGDET_MEAN, VAL_NLL_EXACT, VAL_STEPS
@@ -79,8 +79,17 @@ class KeepBest(Callback):
 
     def __init__(self, monitor: str, network: torch.nn.Module, file: Path) -> None:
         self.monitor, self.network, self.file = monitor, network, file
-        self.best = float("inf")
-        self.best_epoch = -1
+        self.kept = Best()
+
+    @property
+    def best(self) -> float:
+        """The metric of the kept validation, infinite while there is none."""
+        return self.kept.value
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the kept validation, -1 while there is none."""
+        return self.kept.at
 
     def eligible(self, trainer: L.Trainer) -> bool:
         return True
@@ -90,10 +99,7 @@ class KeepBest(Callback):
             return
         # every process validates on all points; the first one's number decides for all
         value = trainer.strategy.broadcast(float(trainer.callback_metrics[self.monitor]))
-        if value < self.best:
-            self.best, self.best_epoch = value, trainer.current_epoch
-            if not trainer.is_global_zero:
-                return
+        if self.kept.offer(value, trainer.current_epoch) and trainer.is_global_zero:
             partial = self.file.with_suffix(".partial")
             save_file({k: v.detach().contiguous().cpu() for k, v in self.network.state_dict().items()}, partial)
             partial.replace(self.file)
@@ -114,16 +120,12 @@ class KeepBest(Callback):
         return {"best": self.best, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.kept.value, self.kept.at = state["best"], state["best_epoch"]
 
 
 class FidelityGuard(KeepBest):
-    """KeepBest for a GP flow, under the law: the log-determinant error of the discretized map stays within tolerance.
-
-    The objective pays for breaking the law: an optimizer that is let free finds the integrator's error and goes below
-    the floor of the cost. At each validation the exact error is measured on held-out points (`val/logdet_error_mean`,
-    `_max`, nats). Above the tolerance the time grid is refined by half as many steps again; a validation above the
-    tolerance is never kept; when the finest grid is above it too, training stops with FidelityLost.
+    """KeepBest for a GP flow, under the law: the rule of `gpot.evaluation.fidelity.Guard` at each validation, which
+    logs what it measures (`val/logdet_error_mean`, `_max`, nats).
 
     Arguments: gp: the flow. z: (n, d) held-out points of the Gaussian side. tolerance: mean absolute error, nats.
     max_steps: finest grid. file: where the best weights go. flow_nll: mean -log p of the frozen flow at the points
@@ -140,60 +142,38 @@ class FidelityGuard(KeepBest):
         flow_nll: float | None = None,
     ) -> None:
         super().__init__(VAL_COST, gp, file)
-        self.gp, self.z, self.tolerance, self.max_steps = gp, z, tolerance, max_steps
+        self.gp, self.z = gp, z
+        self.guard = Guard(gp, tolerance, max_steps)
         self.flow_nll = flow_nll
-        self.refinements = 0
-        self.within = True
+
+    @property
+    def refinements(self) -> int:
+        """How often the grid was refined."""
+        return self.guard.refinements
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        error = logdet_error(self.gp, self.z.to(module.device))
-        escaped = float(self.gp.escaped(self.z.to(module.device)))
-        error, escaped = trainer.strategy.broadcast((error, escaped))  # all processes refine, or none does
-        module.log(VAL_LOGDET_MEAN, error.mean)
-        module.log(VAL_LOGDET_MAX, error.max)
-        module.log(ESCAPED, escaped)
+        fidelity = trainer.strategy.broadcast(self.guard.measure(self.z.to(module.device)))  # all refine, or none does
+        module.log(VAL_LOGDET_MEAN, fidelity.error.mean)
+        module.log(VAL_LOGDET_MAX, fidelity.error.max)
+        module.log(ESCAPED, fidelity.escaped)
         if self.flow_nll is not None:
-            module.log(VAL_NLL_EXACT, self.flow_nll - error.bias)
+            module.log(VAL_NLL_EXACT, self.flow_nll - fidelity.error.bias)
         if isinstance(self.gp, GaussianPreservingFlow):
             module.log(VAL_STEPS, float(self.gp.n_steps))
-        self.within = escaped == 0 and error.mean <= self.tolerance
-        if self.within:
-            return
-        found = (
-            f"epoch {trainer.current_epoch}: mean log-determinant error {error.mean:.2e} nats with "
-            f"{self.gp.n_steps or 'no'} steps (tolerance {self.tolerance:.1e}), {escaped:.0f} particles out of domain"
-        )
-        if not isinstance(self.gp, GaussianPreservingFlow):
-            raise FidelityLost(
-                f"the map must preserve the Gaussian to rounding; {found}. Lower optimizer.gp.lr, or accept less with "
-                "gp.logdet_tolerance."
-            )
-        if self.gp.n_steps >= self.max_steps:
-            raise FidelityLost(
-                f"the discretized GP flow must preserve the Gaussian; {found}, and gp.max_steps={self.max_steps} "
-                "forbids a finer grid. Raise gp.max_steps, take gp.chart=gaussian, lower optimizer.gp.lr, or accept "
-                "less with gp.logdet_tolerance."
-            )
-        self.gp.refine(min(self.max_steps, self.gp.n_steps + max(1, self.gp.n_steps // 2)))
-        self.refinements += 1
-        log.warning("%s: refined to %d steps", found, self.gp.n_steps)
+        if refined := self.guard.judge(fidelity, f"epoch {trainer.current_epoch}"):
+            log.warning("%s", refined)
 
     def eligible(self, trainer: L.Trainer) -> bool:
-        return self.within
+        return self.guard.within
 
     def nothing_kept(self) -> GpotError:
-        finer = f"Set gp.n_steps={self.gp.n_steps}, train" if self.gp.n_steps else "Train"
-        return FidelityLost(
-            f"the result is a validation that preserves the Gaussian to {self.tolerance:.1e} nats, and none did; the "
-            f"grid was refined {self.refinements} times. {finer} for more epochs "
-            "(gp.epochs), or accept less with gp.logdet_tolerance."
-        )
+        return self.guard.nothing_kept()
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"refinements": self.refinements}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.refinements = state["refinements"]
+        self.guard.refinements = state["refinements"]

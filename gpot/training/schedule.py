@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor
 
 from gpot.config.choices import Schedule
 from gpot.config.schema import OptimizerConfig
-
-WARM_UP = 0.15  # share of a cycle in which the learning rate rises
+from gpot.maths.schedule import one_cycle
 
 
 def penalty_weight(initial: float, halvings: int, epoch: int, epochs: int) -> float:
@@ -23,14 +21,6 @@ def penalty_weight(initial: float, halvings: int, epoch: int, epochs: int) -> fl
     [8.0, 4.0, 2.0, 1.0]
     """
     return initial / 2 ** min(halvings, epoch * (halvings + 1) // epochs)
-
-
-def one_cycle(step: int, steps: int) -> float:
-    """Factor of the learning rate at a step: linear to 1 over the first 15 % of the steps, then half a cosine to 0."""
-    position = (step + 1) / max(1, steps)
-    if position <= WARM_UP:
-        return position / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (position - WARM_UP) / (1 - WARM_UP))))
 
 
 def adam(parameters: list[Tensor], config: OptimizerConfig, steps: int) -> dict[str, object]:

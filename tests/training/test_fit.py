@@ -29,12 +29,13 @@ from gpot.gp.monge import MongeMap
 from gpot.gp.rotation import fit_rotation
 from gpot.gp.velocity import RidgeVelocity
 from gpot.maths.charts import Chart
+from gpot.maths.schedule import one_cycle
 from gpot.maths.transport import gelbrich, transport_cost
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit, validation_interval
 from gpot.training.gp import GPModule
 from gpot.training.history import HISTORY
-from gpot.training.schedule import one_cycle, penalty_weight
+from gpot.training.schedule import penalty_weight
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:You are trying to `self.log")
 

@@ -9,7 +9,8 @@ import torch
 
 from gpot.config.choices import Schedule
 from gpot.config.schema import OptimizerConfig
-from gpot.training.schedule import WARM_UP, adam, one_cycle, penalty_weight
+from gpot.maths.schedule import WARM_UP, one_cycle
+from gpot.training.schedule import adam, penalty_weight
 
 
 @pytest.mark.parametrize("epochs", [6, 10, 200, 2000, 2001])

@@ -1,0 +1,111 @@
+"""The guard of the law: what a training of a Gaussian-preserving map measures, refines, refuses and keeps.
+
+The objective pays for breaking the law: an optimizer that is let free finds the integrator's error and goes below the
+floor of the cost. So the exact log-determinant error is measured on held-out points at each validation. Above the
+tolerance the time grid is refined by half as many steps again; a validation above the tolerance is never kept; when the
+finest grid is above it too, training stops.
+
+Nothing here knows how the training is run: the callbacks of the experiments and `gpot.fit` use the same code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gpot.errors import FidelityLost
+from gpot.evaluation.likelihood import LogDetError, logdet_error
+from gpot.gp.base import GaussianPreserving
+from gpot.gp.flow import GaussianPreservingFlow
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a caller spells its settings, for the advice in errors."""
+
+    tolerance: str = "gp.logdet_tolerance"
+    max_steps: str = "gp.max_steps"
+    n_steps: str = "gp.n_steps"
+    rate: str = "optimizer.gp.lr"
+    length: str = "gp.epochs"
+    chart: str = "gp.chart=gaussian"
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """One measurement: the log-determinant error in nats, and how many particles left the domain."""
+
+    error: LogDetError
+    escaped: float
+
+
+class Guard:
+    """The rule by which a grid is refined and a validation kept.
+
+    Arguments: gp: the map. tolerance: mean absolute log-determinant error, nats. max_steps: finest grid.
+    Attributes: refinements: how often the grid was refined. within: whether the last measurement kept the law.
+    """
+
+    def __init__(self, gp: GaussianPreserving, tolerance: float, max_steps: int, words: Words | None = None) -> None:
+        self.gp, self.tolerance, self.max_steps = gp, tolerance, max_steps
+        self.words = words or Words()
+        self.refinements = 0
+        self.within = True
+
+    def measure(self, z: Tensor) -> Fidelity:
+        """The exact log-determinant error of the map as it is, and its lost particles, at z (n, d)."""
+        return Fidelity(logdet_error(self.gp, z), float(self.gp.escaped(z)))
+
+    def judge(self, fidelity: Fidelity, when: str) -> str | None:
+        """None where the law holds; otherwise the grid is refined, and the sentence that says so is returned.
+
+        when: the moment, for that sentence. Raises: FidelityLost where the grid cannot be refined.
+        """
+        error, escaped, words = fidelity.error, fidelity.escaped, self.words
+        self.within = escaped == 0 and error.mean <= self.tolerance
+        if self.within:
+            return None
+        found = (
+            f"{when}: mean log-determinant error {error.mean:.2e} nats with "
+            f"{self.gp.n_steps or 'no'} steps (tolerance {self.tolerance:.1e}), {escaped:.0f} particles out of domain"
+        )
+        if not isinstance(self.gp, GaussianPreservingFlow):
+            raise FidelityLost(
+                f"the map must preserve the Gaussian to rounding; {found}. Lower {words.rate}, or accept less with "
+                f"{words.tolerance}."
+            )
+        if self.gp.n_steps >= self.max_steps:
+            raise FidelityLost(
+                f"the discretized GP flow must preserve the Gaussian; {found}, and {words.max_steps}={self.max_steps} "
+                f"forbids a finer grid. Raise {words.max_steps}, take {words.chart}, lower {words.rate}, or accept "
+                f"less with {words.tolerance}."
+            )
+        self.gp.refine(min(self.max_steps, self.gp.n_steps + max(1, self.gp.n_steps // 2)))
+        self.refinements += 1
+        return f"{found}: refined to {self.gp.n_steps} steps"
+
+    def nothing_kept(self) -> FidelityLost:
+        """The error where no validation was within tolerance."""
+        words = self.words
+        finer = f"Set {words.n_steps}={self.gp.n_steps}, train" if self.gp.n_steps else "Train"
+        return FidelityLost(
+            f"the result is a validation that preserves the Gaussian to {self.tolerance:.1e} nats, and none did; the "
+            f"grid was refined {self.refinements} times. {finer} for longer ({words.length}), or accept less with "
+            f"{words.tolerance}."
+        )
+
+
+class Best:
+    """The lowest value of what is minimized, among the validations that may be kept."""
+
+    def __init__(self) -> None:
+        self.value = float("inf")
+        self.at = -1
+
+    def offer(self, value: float, at: int, eligible: bool = True) -> bool:
+        """Whether this validation is to be kept: eligible, and lower than all before (NaN never is)."""
+        if not eligible or not value < self.value:
+            return False
+        self.value, self.at = value, at
+        return True

@@ -1,0 +1,98 @@
+"""The bound of a map's gap: an upper bound on known truth, no worse than Gelbrich's, and fixed by its seed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gpot.errors import BadInput, TrainingDiverged
+from gpot.evaluation.bounds import fenchel_young_bound, gaps
+from gpot.evaluation.potential import PotentialFit, gelbrich_potential
+from gpot.maths.transport import gelbrich
+from tests.maths.test_convex_network import draw, large
+
+FIT = PotentialFit(widths=(12, 12), regression_steps=60, steps=60, batch_size=256)
+
+
+def twisted(z: Tensor, strength: float) -> Tensor:
+    """A Gaussian-preserving map: the plane of the first two coordinates turns by an angle of its radius."""
+    angle = strength * z[:, :2].norm(dim=1)
+    first = z[:, 0] * angle.cos() - z[:, 1] * angle.sin()
+    second = z[:, 0] * angle.sin() + z[:, 1] * angle.cos()
+    return torch.cat([first[:, None], second[:, None], z[:, 2:]], dim=1)
+
+
+def known_truth(n: int, dim: int, strength: float = 0.5) -> tuple[Tensor, Tensor, Tensor]:
+    """x = grad u0(z0), z = h(z0), z0."""
+    z0 = torch.randn(n, dim, generator=draw(1), dtype=torch.float64)
+    return large(dim, (8, 8), 3).gradient(z0), twisted(z0, strength), z0
+
+
+@pytest.mark.parametrize("dim", [2, 10, 32])
+def test_above_the_true_gap_on_known_truth(dim: int) -> None:
+    x, z, z0 = known_truth(4000, dim)
+    bound = fenchel_young_bound(x[:3000], z[:3000], x[3000:], z[3000:], FIT)
+    # what the map costs more than the optimum on the held-out pairs; as laws, h#N = N, so a sample differs by chance
+    excess = 2.0 * (x[3000:] * (z0 - z)[3000:]).sum(1)
+    assert bound.mean > excess.mean() - 5.0 * excess.std() / len(excess) ** 0.5
+    assert excess.mean() > 0.0 and bound.n == 1000
+
+
+def test_near_zero_for_an_optimal_map_and_less_than_the_quadratic() -> None:
+    x, _, z0 = known_truth(6000, 2)
+    fit = PotentialFit(widths=(16, 16), regression_steps=300, steps=300, batch_size=512)
+    bound = fenchel_young_bound(x[:5000], z0[:5000], x[5000:], z0[5000:], fit)
+    assert bound.fitted and 0.0 <= bound.mean < 0.2 * bound.quadratic
+    cost = ((x - z0) ** 2).sum(1).mean()
+    assert bound.mean < 0.02 * cost
+
+
+def test_never_worse_than_gelbrich_even_where_nothing_is_learned() -> None:
+    z = torch.randn(2000, 3, generator=draw(2), dtype=torch.float64)
+    x = z @ torch.tensor([[2.0, 0.3, 0.0], [0.3, 1.0, 0.0], [0.0, 0.0, 0.02]], dtype=torch.float64) + 1.0
+    fit = PotentialFit(widths=(4,), regression_steps=0, steps=1, batch_size=64)
+    bound = fenchel_young_bound(x[:1000], z[:1000], x[1000:], z[1000:], fit)
+    assert not bound.fitted and bound.mean == bound.quadratic
+    assert bound.mean < 1e-2  # a linear map with a positive definite matrix is optimal
+
+
+def test_of_means_and_covariances_the_quadratic_bound_is_gelbrichs() -> None:
+    z = torch.randn(3000, 4, generator=draw(3), dtype=torch.float64)
+    x = torch.randn(3000, 4, generator=draw(4), dtype=torch.float64) @ large(4, (), 1).root + 2.0
+    x[:, 3] *= 1e-3
+    cost = ((x - z) ** 2).sum(1).mean()
+    moments = [m for cloud in (x, z) for m in (cloud.mean(0), cloud.T.cov())]
+    floor = gelbrich(*moments)
+    assert cost - gaps(gelbrich_potential(x, z), x, z)[0].mean() == pytest.approx(floor.item(), abs=2e-3 * cost.item())
+
+
+def test_a_collapsed_axis_is_no_obstacle() -> None:
+    x, _, z0 = known_truth(3000, 3)
+    x = x * torch.tensor([1.0, 1e-3, 0.0], dtype=torch.float64)
+    bound = fenchel_young_bound(x[:2000], z0[:2000], x[2000:], z0[2000:], FIT)
+    assert 0.0 <= bound.mean <= 1.05 * bound.quadratic
+
+
+def test_one_seed_one_number_and_float32_pairs() -> None:
+    x, z, _ = known_truth(1500, 2)
+    x, z = x.float(), z.float()
+    first, second = (fenchel_young_bound(x[:1000], z[:1000], x[1000:], z[1000:], FIT, seed=4) for _ in range(2))
+    assert first == second
+    assert fenchel_young_bound(x[:1000], z[:1000], x[1000:], z[1000:], FIT, seed=5).mean != first.mean
+
+
+def test_held_out_pairs_take_no_part_in_the_choice() -> None:
+    x, z, _ = known_truth(1500, 2)
+    whole = fenchel_young_bound(x[:1000], z[:1000], x[1000:], z[1000:], FIT)
+    halves = [fenchel_young_bound(x[:1000], z[:1000], x[k : k + 250], z[k : k + 250], FIT) for k in (1000, 1250)]
+    assert sum(half.mean for half in halves) / 2.0 == pytest.approx(whole.mean, rel=1e-9)
+
+
+def test_refusals() -> None:
+    x, z, _ = known_truth(100, 2)
+    with pytest.raises(BadInput, match="at least"):
+        fenchel_young_bound(x[:10], z[:10], x, z, FIT)
+    with pytest.raises(TrainingDiverged, match="learning rate"):
+        fit = PotentialFit(widths=(8, 8), regression_steps=40, steps=0, batch_size=32, lr_regression=1e30)
+        fenchel_young_bound(x, z, x, z, fit)

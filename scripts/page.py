@@ -2,18 +2,19 @@
 
     python scripts/page.py
 
-Reads outputs/report and the artefacts that its results name; writes outputs/report/index.html. Trains nothing.
+Reads outputs/report alone, and writes outputs/report/index.html there.
 """
+
+from pathlib import Path
 
 from gpot.config import Config
 from gpot.entry import entry
-from gpot.stages.common import open_store
-from gpot.stages.page import page_stage
+from gpot.report.page.build import write_page
 
 
 @entry("page")
 def main(config: Config) -> None:
-    print(page_stage(config, open_store(config)))
+    print(write_page(Path(config.paths.report)))
 
 
 if __name__ == "__main__":

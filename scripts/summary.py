@@ -5,7 +5,6 @@
 Writes outputs/report/summary.md.
 """
 
-import json
 from pathlib import Path
 
 from rich.console import Console
@@ -13,13 +12,13 @@ from rich.console import Console
 from gpot.config import Config
 from gpot.entry import entry
 from gpot.report import summary
+from gpot.report.page.results import read_results
 
 
 @entry("report")
 def main(config: Config) -> None:
     folder = Path(config.paths.report)
-    found = {item: folder / f"{item}.json" for item in summary.ORDER}
-    payloads = {item: json.loads(path.read_text()) for item, path in found.items() if path.is_file()}
+    payloads = read_results(folder)
     disk = sum(path.stat().st_size for path in Path(config.paths.artifacts).rglob("*") if path.is_file())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.md").write_text(summary.markdown(payloads, disk))

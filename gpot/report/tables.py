@@ -3,8 +3,9 @@ r"""Tables from results: markdown, LaTeX and CSV, the paper's numbers beside our
 A result (`payload`) is a dictionary that a JSON file can hold:
 
 - `item`: `table1`, `fig4`, ... ; `rows`: a list of dictionaries; `optimum`, where it was solved for: exact discrete
-  transport, law -> one dictionary per size (`n`, `mean`, `spread`, `repeats`); everything else (`budget`, `seconds`,
-  `seed`, `versions`, ...) is provenance and is printed as a footer;
+  transport, law -> one dictionary per size (`n`, `mean`, `spread`, `repeats`); `origin` and `models`: what stands
+  behind the rows (`gpot.report.page.results`); everything else (`budget`, `seconds`, `seed`, `versions`, ...) is
+  provenance and is printed as a footer;
 - a row has `row` (the key of a `Row`), metrics (keys of `names.METRICS`, a number or None), `<metric>_stderr`,
   `paper` (metric -> printed number), `artifact`, and where they matter `protocol`, `dataset`, `flow`, `seed`. A row
   repeated for another `protocol` has its own scores and the same other numbers; the paper's scores stand beside
@@ -41,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 _SCORE_TITLE, _TRANSPORT_TITLE, _SETTING_TITLE = "Scores", "Transport and fidelity", "Settings"
 _OPTIMUM_TITLE, _TRAVERSAL_TITLE = "Exact discrete optimum", "Images along the axes"
+_CONTENT = ("item", "rows", "optimum", "origin", "models")
 _LAWS = {"gaussian": "Data to N(0, I)", "flow": "Data to f(data): the floor of GP flows"}
 _NOTES = {
     _SCORE_TITLE: "Factors 'with shape' are those of the printed numbers; 'continuous only' leaves shape out, as the "
@@ -106,9 +108,9 @@ def _optimum_grid(optimum: Mapping[str, Sequence[Row]]) -> Grid:
 
 
 def provenance(payload: Row) -> list[str]:
-    """What the result was made with, one line each: every entry of the payload but its item and rows."""
+    """What the result was made with, one line each: every entry of the payload that is not content."""
     first = [key for key in ("budget", "seconds", "seed", "versions") if key in payload]
-    rest = sorted(key for key in payload if key not in ("item", "rows", "optimum", *first))
+    rest = sorted(key for key in payload if key not in (*_CONTENT, *first))
     return [f"{key}: {_words(payload[key])}" for key in (*first, *rest)]
 
 

@@ -1,7 +1,7 @@
 """Figures 1 to 4 from artefacts: the arrays that each shows, drawn by `gpot.report`.
 
-Each function takes (config, store, rows with their evaluations, the exact optimum or None, folder) and returns the
-paths that it wrote.
+Each function takes (config, store, results of the rows, the exact optimum or None, folder) and returns the paths that
+it wrote.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from gpot.stages.flow import flow_stage
 from gpot.stages.gp import gp_stage
 from gpot.stages.planar import density_grid, gaussian_path, mesh_lines
 from gpot.stages.points import points_of, points_stage
-from gpot.stages.rows import ReportRow
-from gpot.store import Artifact, Store
+from gpot.stages.rows import RowResult
+from gpot.store import Store
 
-Made = Sequence[tuple[ReportRow, Artifact]]
+Results = Sequence[RowResult]
 Optimum = Mapping[str, Sequence[Mapping[str, float]]]
 
 _PARTICLES = 3000
@@ -54,9 +54,9 @@ _ARROWS, _PATHS = 21, 150
 _WELL_INSIDE = 2.5  # a radius that few Gaussian particles pass: colours saturate there
 
 
-def particles(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
+def particles(config: Config, store: Store, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
     """Figure 1: snapshots of Gaussian particles under the GP flow, and the same as an animation."""
-    gp = _chain(_found(made, "flow+gp")[0], store).gp
+    gp = _chain(_of(results, "flow+gp"), store).gp
     assert isinstance(gp, GaussianPreservingFlow)
     fine = copy.deepcopy(gp)  # the same velocity on a finer grid: a smoother animation
     fine.refine(_ANIMATED_STEPS)
@@ -70,60 +70,61 @@ def particles(config: Config, store: Store, made: Made, optimum: Optimum | None,
     return paths + animate_particles(frames, colours, folder / "fig1.gif", mesh=mesh)
 
 
-def colours(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
+def colours(config: Config, store: Store, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
     """Figure 2: the data, and where the flow and the GP flow after it put each point."""
     x = _some_data(config, store)
     colour = polar_colours(x.numpy())
     columns = [Figure2Column("Data", x.numpy(), colour)]
     for key in ("flow", "flow+gp"):
-        row, artifact = _found(made, key)
-        codes = _chain(row, store).codes(x, f"figure: {key}")
-        columns.append(Figure2Column(_name(row), codes.numpy(), colour, artifact.manifest["metrics"]["cost"]))
+        result = _of(results, key)
+        codes = _chain(result, store).codes(x, f"figure: {key}")
+        columns.append(Figure2Column(_name(result), codes.numpy(), colour, _metrics(result)["cost"]))
     return save_figure(figure2(columns), folder / "fig2")
 
 
-def meshes(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
+def meshes(config: Config, store: Store, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
     """Figure 3: density, deformed mesh and coloured source of CP-Flow, BNAF and BNAF+GP; a second one of every other GP
     flow of the table; and their costs beside the exact optimum."""
     x = _some_data(config, store)
     colour = polar_colours(x.numpy())
     lines = mesh_lines()
     columns = {}
-    for row, artifact in made:
-        if row.key == "flow+rotation":
+    for result in results:
+        key = result.row.key
+        if key == "flow+rotation":
             continue
-        chain, metrics = _chain(row, store), artifact.manifest["metrics"]
+        chain, metrics = _chain(result, store), _metrics(result)
         density, extent = density_grid(chain, x)
-        paper = _paper(row)
-        columns[row.key] = Figure3Column(
-            _name(row), metrics["cost"], metrics["nll_exact"],
-            chain.codes(lines.reshape(-1, 2), f"figure: {row.key}").reshape(lines.shape).numpy(), density, extent,
-            chain.codes(x, f"figure: {row.key}").numpy(), colour, paper.get("cost"), paper.get("nll_analytic"),
+        paper = _paper(result)
+        columns[key] = Figure3Column(
+            _name(result), metrics["cost"], metrics["nll_exact"],
+            chain.codes(lines.reshape(-1, 2), f"figure: {key}").reshape(lines.shape).numpy(), density, extent,
+            chain.codes(x, f"figure: {key}").numpy(), colour, paper.get("cost"), paper.get("nll_analytic"),
         )  # fmt: skip
     paths = _printed_and_others(figure3, columns, ("cpflow", "flow", "flow+gp"), folder / "fig3")
-    return paths + _optimum(optimum, made, folder / "fig3_optimum")
+    return paths + _optimum(optimum, results, folder / "fig3_optimum")
 
 
-def trajectories(config: Config, store: Store, made: Made, optimum: Optimum | None, folder: Path) -> list[Path]:
+def trajectories(config: Config, store: Store, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
     """Figure 4: the density with paths of particles, initial velocities in the square, and energies over time; a second
     one of every other GP flow of the table; and costs beside the exact optimum."""
     x = _some_data(config, store)
     columns = {}
-    for row, artifact in made:
-        if not row.row.moves:
+    for result in results:
+        if not result.row.row.moves:
             continue
-        chain, metrics = _chain(row, store), artifact.manifest["metrics"]
+        chain, metrics = _chain(result, store), _metrics(result)
         assert isinstance(chain.gp, GaussianPreservingFlow) and chain.flow is not None  # twist needs three dimensions
         density, extent = density_grid(chain, x)
-        moved, times = gaussian_path(chain.gp, chain.flow.transform(x[:_PATHS]))
+        paths, times = gaussian_path(chain.gp, chain.flow.transform(x[:_PATHS]))
         grid, velocity = _initial_velocity(chain.gp)
-        paper = _paper(row)
-        columns[row.key] = Figure4Column(
-            _name(row), metrics["cost"], metrics["energy"], density, extent, moved, grid, velocity,
+        paper = _paper(result)
+        columns[result.row.key] = Figure4Column(
+            _name(result), metrics["cost"], metrics["energy"], density, extent, paths, grid, velocity,
             paper.get("cost"), paper.get("energy"), metrics["energy_stderr"], times, _kinetic(chain.gp, config.seed),
         )  # fmt: skip
-    paths = _printed_and_others(figure4, columns, ("flow+gp", "flow+gp+euler", "flow+gp+spectral"), folder / "fig4")
-    return paths + _optimum(optimum, made, folder / "fig4_optimum")
+    files = _printed_and_others(figure4, columns, ("flow+gp", "flow+gp+euler", "flow+gp+spectral"), folder / "fig4")
+    return files + _optimum(optimum, results, folder / "fig4_optimum")
 
 
 def _printed_and_others(
@@ -135,26 +136,33 @@ def _printed_and_others(
     return paths + (save_figure(draw(others), stem.with_name(f"{stem.name}_charts")) if others else [])
 
 
-def _found(made: Made, key: str) -> tuple[ReportRow, Artifact]:
-    return next((row, artifact) for row, artifact in made if row.key == key)
+def _of(results: Results, key: str) -> RowResult:
+    return next(result for result in results if result.row.key == key)
 
 
-def _name(row: ReportRow) -> str:
-    return row_name(row.key, row.config.flow.name)
+def _metrics(result: RowResult) -> Mapping[str, Any]:
+    """Of the model that is shown."""
+    metrics: Mapping[str, Any] = result.artifact.manifest["metrics"]
+    return metrics
 
 
-def _paper(row: ReportRow) -> Mapping[str, float]:
+def _name(result: RowResult) -> str:
+    return row_name(result.row.key, result.row.config.flow.name)
+
+
+def _paper(result: RowResult) -> Mapping[str, float]:
     """What the paper prints of a row; of a variant, which is ours, nothing."""
+    row = result.row
     return {} if ":" in row.key else paper_numbers(row.config.dataset.name, row.key, row.config.flow.name)
 
 
-def _chain(row: ReportRow, store: Store) -> Chain:
+def _chain(result: RowResult, store: Store) -> Chain:
     """The maps of a row, which its evaluation has made."""
-    config = row.config
-    made = {"flow": flow_stage(config, store, "report")}
-    if row.row.moves:
-        made["gp"] = gp_stage(config, store, "report")
-    return chain_of(config, made)
+    config = result.row.config
+    parts = {"flow": flow_stage(config, store, "report")}
+    if result.row.row.moves:
+        parts["gp"] = gp_stage(config, store, "report")
+    return chain_of(config, parts)
 
 
 def _some_data(config: Config, store: Store) -> Tensor:
@@ -182,13 +190,13 @@ def _kinetic(gp: GaussianPreservingFlow, seed: int) -> NDArray[np.float64]:
     return kinetic.nanmean(1).cpu().double().numpy()
 
 
-def _optimum(optimum: Optimum | None, made: Made, stem: Path) -> list[Path]:
+def _optimum(optimum: Optimum | None, results: Results, stem: Path) -> list[Path]:
     """Costs of the maps that aim at the optimum beside it. The flow's own, far above, would flatten the picture."""
     if optimum is None:
         return []
     floor = optimum["flow"]
-    aimed = [(row, artifact) for row, artifact in made if row.row.moves or row.key == "cpflow"]
-    costs = {_name(row): artifact.manifest["metrics"]["cost"] for row, artifact in aimed}
+    aimed = [result for result in results if result.row.row.moves or result.row.key == "cpflow"]
+    costs = {_name(result): _metrics(result)["cost"] for result in aimed}
     figure = optimum_figure(
         [p["n"] for p in floor], [p["mean"] for p in floor], [p["spread"] for p in floor], costs,
         ("data to N(0, I)", optimum["gaussian"][-1]["mean"]),

@@ -15,23 +15,23 @@ from gpot.paper.rows import row_name
 from gpot.plots.importance import save_figure
 from gpot.plots.traversal_films import animate_traversals
 from gpot.plots.traversals import traversal_figure
-from gpot.stages.rows import ReportRow
-from gpot.store import Artifact, Store
+from gpot.stages.rows import RowResult
+from gpot.store import Store
 
 
 def interpolations(
-    config: Config, store: Store, made: Sequence[tuple[ReportRow, Artifact]], optimum: Any, folder: Path
+    config: Config, store: Store, results: Sequence[RowResult], optimum: Any, folder: Path
 ) -> list[Path]:
     """`<item>_1.png`, ... a data point each, `<item>.gif`, and `<item>_traversals.npz` for the report page: `images`
     (panels, m, d, k, C, S, S) uint8 with the axes in the order of the figure, `panels`, `kl`, `values`."""
     item, shown = config.report.item, config.report.traversal
-    first = made[0][1]
+    first = results[0].artifact
     kl, values = first.array("kl.npy"), first.array("values.npy")
     order = np.argsort(-kl)
     carries = informative(torch.from_numpy(kl), shown.threshold).numpy()[order]
-    names = [row_name(row.key, config.flow.name) for row, _ in made]
-    images = {name: artifact.array("images.npy")[:, order] for name, (_, artifact) in zip(names, made, strict=True)}
-    changes = {name: artifact.array("change.npy")[:, order] for name, (_, artifact) in zip(names, made, strict=True)}
+    artifacts = {row_name(result.row.key, config.flow.name): result.artifact for result in results}
+    images = {name: artifact.array("images.npy")[:, order] for name, artifact in artifacts.items()}
+    changes = {name: artifact.array("change.npy")[:, order] for name, artifact in artifacts.items()}
     labels = [f"KL {value:.2f}" for value in kl[order]]
     paths = []
     step = (len(values) - 1) // (shown.n_values - 1)
@@ -47,6 +47,6 @@ def interpolations(
     paths += animate_traversals(floats, folder / item, row_labels=labels, values=values)
     arrays = folder / f"{item}_traversals.npz"
     np.savez_compressed(
-        arrays, images=np.stack(list(images.values())), panels=np.array(names), kl=kl[order], values=values
+        arrays, images=np.stack(list(images.values())), panels=np.array(list(images)), kl=kl[order], values=values
     )
     return [*paths, arrays]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,12 +17,13 @@ from gpot.stages.chain import Chain
 
 _MESH_LINES, _MESH_POINTS, _MESH_SIDE = 20, 200, 3.5
 _DENSITY_GRID, _DENSITY_MARGIN = 100, 1.2
+_FRAMES = 20  # intervals of time
+_CARRIED_LINES, _CARRIED_POINTS, _CARRIED_SIDE = 13, 73, 3.0
 
 
-def mesh_lines() -> Tensor:
-    """Lines of a uniform mesh of the square: (2 m, p, 2), m of either direction."""
-    at = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_LINES)
-    along = torch.linspace(-_MESH_SIDE, _MESH_SIDE, _MESH_POINTS)
+def mesh_lines(n: int = _MESH_LINES, n_points: int = _MESH_POINTS, side: float = _MESH_SIDE) -> Tensor:
+    """Lines of a uniform mesh of the square [-side, side]^2: (2 n, n_points, 2), n of either direction."""
+    at, along = torch.linspace(-side, side, n), torch.linspace(-side, side, n_points)
     upright = torch.stack(torch.meshgrid(at, along, indexing="ij"), -1)
     return torch.cat([upright, upright.flip(-1)])
 
@@ -46,3 +50,24 @@ def gaussian_path(gp: GaussianPreservingFlow, z: Tensor) -> tuple[NDArray[np.flo
         path = gp.flow_trajectory(z.to(gp.rotation))
     points = from_cube(path.points) if gp.chart is Chart.cube else path.points
     return points.cpu().double().numpy(), path.times.cpu().double().numpy()
+
+
+def equal_frames(gp: GaussianPreservingFlow, z: Tensor) -> NDArray[np.float64]:
+    """The path of s on the Gaussian side at `_FRAMES` + 1 equal times, (T, n, 2), NaN for points that left the domain.
+
+    The time grid is the coarsest refinement of the flow's own that has these times, so that paths look as smooth as
+    they are.
+    """
+    fine = copy.deepcopy(gp)
+    every = math.ceil(gp.n_steps / _FRAMES)
+    fine.refine(_FRAMES * every)
+    frames = gaussian_path(fine, z)[0][::every]
+    frames[:, ~np.isfinite(frames).all((0, 2))] = np.nan
+    return frames
+
+
+def carried_mesh(gp: GaussianPreservingFlow) -> NDArray[np.float64]:
+    """Lines of a coarse mesh as the flow carries them along, (T, 2 m, p, 2), at the times of :func:`equal_frames`."""
+    lines = mesh_lines(_CARRIED_LINES, _CARRIED_POINTS, _CARRIED_SIDE)
+    frames = equal_frames(gp, lines.reshape(-1, 2))
+    return frames.reshape(len(frames), *lines.shape)

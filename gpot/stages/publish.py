@@ -14,10 +14,16 @@ from gpot.tracking.names import REPORT_FIGURES, REPORT_TABLE
 
 
 def publish(
-    config: Config, store: Store, rows: Sequence[Mapping[str, Any]], made: Sequence[Artifact], files: Sequence[Path]
-) -> None:
-    """One run of the logger, none for `logger=none`. rows: of the result's JSON. made: the artefacts of the rows.
-    files: of the figures; the PNG among them are shown."""
+    config: Config, store: Store, rows: Sequence[Mapping[str, Any]], artifacts: Sequence[Artifact],
+    files: Sequence[Path],
+) -> None:  # fmt: skip
+    """One run of the logger, none for `logger=none`.
+
+    Arguments:
+        rows: of the result's JSON.
+        artifacts: what the rows were measured in.
+        files: of the figures; the PNG among them are shown.
+    """
     with Run(config, "report") as run:
         logger = run.open()
         if logger is None:
@@ -26,7 +32,7 @@ def publish(
         pictures = {path.stem: pixels_of(path) for path in files if path.suffix == ".png"}
         if pictures:
             logger.images(REPORT_FIGURES, pictures, 0)
-        behind = {model.key: model for artifact in made for model in models_behind(artifact, store)}
+        behind = {model.key: model for artifact in artifacts for model in models_behind(artifact, store)}
         logger.result(None, behind.values())
 
 

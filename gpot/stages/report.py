@@ -24,19 +24,20 @@ from gpot.report.terminal import terminal
 from gpot.stages import figures
 from gpot.stages.interpolations import interpolations
 from gpot.stages.optimum import optimum_stage
+from gpot.stages.page_arrays import behind_result, save_arrays
 from gpot.stages.publish import publish
-from gpot.stages.rows import ReportRow, entries, made_rows, paper_settings
-from gpot.store import Artifact, Store
+from gpot.stages.rows import RowResult, entries, paper_settings, row_results
+from gpot.store import Store
 
 _FILE_WIDTH = 140  # of tables that go to a file or a pipe, in characters
 _KIB_PER_GB = 1e9 / 1024  # Linux gives the peak in KiB
-Made = list[tuple[ReportRow, Artifact]]
 
 
 def report_stage(config: Config, store: Store) -> list[Path]:
     """Make what is missing, print the table, and write it to `paths.report` with the item's figures. Returns the paths.
 
-    `<item>.md`, `.tex`, `.csv`, `.json` hold the numbers; what figures an item has, `FIGURES` says.
+    `<item>.md`, `.tex`, `.csv`, `.json` hold the numbers, `<item>_page.npz` the arrays that the page shows; `FIGURES`
+    has the figures of each item.
     """
     start = time.monotonic()
     item = config.report.item
@@ -51,18 +52,19 @@ def report_stage(config: Config, store: Store) -> list[Path]:
             f"Figures 5 to 8 show images, and dataset '{config.dataset.name}' has none. Type experiment=fig5 "
             "(dSprites) or experiment=fig7 (MNIST) without another dataset."
         )
-    made = made_rows(config, store)
+    results = row_results(config, store)
     optimum = None
     if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:
         optimum = json.loads(optimum_stage(config, store).file("optimum.json").read_text())
-    rows = [entry for row, artifact in made for entry in entries(row, artifact, item)]
+    rows = [entry for result in results for entry in entries(result, item)]
     rows += paper_settings(config)
     # stable: the printed protocol first
     rows.sort(key=lambda entry: entry["protocol"] == Protocol.continuous.value)
     folder = Path(config.paths.report)
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = FIGURES.get(item, _none)(config, store, made, optimum, folder)
-    manifest = made[0][1].manifest
+    pictures = FIGURES.get(item, _none)(config, store, results, optimum, folder)
+    behind, arrays = behind_result(item, results, store)
+    manifest = results[0].artifact.manifest
     payload: dict[str, Any] = {
         "item": item.value,
         "budget": config.budget.name,
@@ -74,16 +76,17 @@ def report_stage(config: Config, store: Store) -> list[Path]:
         "commit": manifest["commit"],
         "command": command_of(config),
         "rows": rows,
+        **behind,
     }
     if optimum is not None:
         payload["optimum"] = optimum
-    paths = list(write_all(folder, item.value, payload).values())
-    publish(config, store, rows, [artifact for _, artifact in made], drawn)
+    paths = [*write_all(folder, item.value, payload).values(), save_arrays(folder, item, arrays)]
+    publish(config, store, rows, [artifact for result in results for artifact in result.artifacts], pictures)
     console = Console()
     width = console.width if console.is_terminal else _FILE_WIDTH
     # a single column that is wider than the screen runs over: a line that wraps keeps its digits
     Console(width=max(width, _FILE_WIDTH)).print(terminal(payload, width))
-    return paths + drawn
+    return paths + pictures
 
 
 def command_of(config: Config) -> str:
@@ -92,21 +95,21 @@ def command_of(config: Config) -> str:
     return shlex.join(["python", "scripts/report.py", *what])
 
 
-def _none(config: Config, store: Store, made: Made, optimum: Any, folder: Path) -> list[Path]:
+def _none(config: Config, store: Store, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:
     """An item of numbers alone."""
     return []
 
 
-def _importance(config: Config, store: Store, made: Made, optimum: Any, folder: Path) -> list[Path]:
+def _importance(config: Config, store: Store, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:
     """Which code coordinate carries which factor, row by row."""
-    scores = [artifact.manifest["metrics"]["dci"][Protocol.with_shape.value] for _, artifact in made]
-    printed = [row_name(row.key, config.flow.name) for row, _ in made]
+    scores = [result.artifact.manifest["metrics"]["dci"][Protocol.with_shape.value] for result in results]
+    printed = [row_name(result.row.key, config.flow.name) for result in results]
     matrices = [np.array(score["importance"]) for score in scores]
     figure = importance_figure(dict(zip(printed, matrices, strict=True)), scores[0]["factors"])
     return save_figure(figure, folder / f"{config.report.item.value}_importance")
 
 
-FIGURES: dict[Item, Callable[[Config, Store, Made, Any, Path], list[Path]]] = {
+FIGURES: dict[Item, Callable[[Config, Store, list[RowResult], Any, Path], list[Path]]] = {
     Item.table1: _importance,
     Item.fig1: figures.particles,
     Item.fig2: figures.colours,

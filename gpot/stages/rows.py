@@ -41,6 +41,23 @@ class ReportRow:
     config: Config
 
 
+@dataclass(frozen=True)
+class RowResult:
+    """A row, and what was measured of it: an artefact of stage `evaluate`, or `traversals`, for each repetition."""
+
+    row: ReportRow
+    artifacts: tuple[Artifact, ...]
+
+    @property
+    def artifact(self) -> Artifact:
+        """Of the first repetition, which figures show."""
+        return self.artifacts[0]
+
+    def repetitions(self) -> Iterator[tuple[Config, Artifact]]:
+        """Each repetition with its config."""
+        yield self.row.config, self.artifact
+
+
 def report_rows(config: Config) -> list[ReportRow]:
     """The rows of the config's item, in the order of the table: codes, flows, the rotation, GP flows."""
     item = config.report.item
@@ -103,19 +120,19 @@ def _size(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def made_rows(config: Config, store: Store) -> list[tuple[ReportRow, Artifact]]:
+def row_results(config: Config, store: Store) -> list[RowResult]:
     """Each row with its evaluation, or its traversals where the item is about those, made where it is missing."""
-    found = []
+    results = []
     stage = traversals_stage if config.report.item.traversal else evaluate_stage
     for row in report_rows(config):
         log.info("%s: %s, row %s", config.report.item.value, row.config.dataset.name, row.key)
-        found.append((row, stage(row.config, store, row.row)))
-    return found
+        results.append(RowResult(row, (stage(row.config, store, row.row),)))
+    return results
 
 
-def entries(row: ReportRow, artifact: Artifact, item: Item) -> list[dict[str, Any]]:
+def entries(result: RowResult, item: Item) -> list[dict[str, Any]]:
     """What the result's JSON says of a row: one entry, or where the item has scores one per protocol of them."""
-    metrics, config = artifact.manifest["metrics"], row.config
+    row, config, metrics = result.row, result.row.config, result.artifact.manifest["metrics"]
     protocols = list(Protocol) if item is Item.table1 and "dci" in metrics else [None]
     measured = names.TRAVERSALS if item.traversal else _MEASURED
     return [
@@ -131,7 +148,7 @@ def entries(row: ReportRow, artifact: Artifact, item: Item) -> list[dict[str, An
                 config.dataset.name, row.key, config.flow.name,
                 Protocol.with_shape.value if protocol is None else protocol.value,
             ),
-            "artifact": artifact.key,
+            "artifact": result.artifact.key,
         }
         for protocol in protocols
     ]  # fmt: skip

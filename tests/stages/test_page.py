@@ -1,8 +1,7 @@
-"""Stage `page`: from a report folder and its artefacts to one file; it trains nothing and says what it lacks."""
+"""The page of results that stage `report` wrote: read from the report folder alone, and it says what it lacks."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
@@ -12,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpot.config import Config, compose
+from gpot.config import Config
 from gpot.errors import BadInput
 from gpot.paper.items import Item
 from gpot.report.page.arrays import unpack
+from gpot.report.page.build import write_page
 from gpot.report.page.render import MOST_BYTES
+from gpot.report.page.results import read_arrays, read_results
 from gpot.stages.common import open_store
-from gpot.stages.page import page_stage, read_results
 from gpot.stages.report import command_of, report_stage
 from gpot.training.history import HISTORY
 from tests.report.page_fixture import traversals
@@ -39,13 +39,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
 @pytest.fixture(scope="module")
 def text(made: tuple[Config, Path]) -> str:
     """The page of that folder."""
-    config, _ = made
-    return page_stage(config, open_store(config)).read_text(encoding="utf-8")
+    return page_of(made[1])
 
 
-def moved(config: Config, folder: Path) -> Config:
-    """The same config with another report folder."""
-    return dataclasses.replace(config, paths=dataclasses.replace(config.paths, report=str(folder)))
+def page_of(folder: Path) -> str:
+    return write_page(folder).read_text(encoding="utf-8")
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -72,57 +70,64 @@ def test_the_page_shows_what_is_there_and_names_what_is_not(made: tuple[Config, 
     assert text.count('class="zoom"') == 3 and "experiment=fig4" in text
 
 
-def test_the_same_results_give_the_same_page_and_make_nothing(made: tuple[Config, Path], text: str) -> None:
-    config, _ = made
-    before = set((Path(config.paths.artifacts)).glob("*/*"))
-    assert page_stage(config, open_store(config)).read_text(encoding="utf-8") == text
-    assert set((Path(config.paths.artifacts)).glob("*/*")) == before
+def test_a_copy_of_the_folder_gives_the_same_page(made: tuple[Config, Path], text: str, tmp_path: Path) -> None:
+    """No config, no store: all that the page shows lies in the folder."""
+    shutil.copytree(made[1], tmp_path / "copy")
+    assert page_of(tmp_path / "copy") == text
 
 
-def test_the_page_finds_the_options_of_each_result(made: tuple[Config, Path]) -> None:
+def test_a_result_says_what_stands_behind_it(made: tuple[Config, Path]) -> None:
     config, folder = made
-    result = json.loads((folder / "fig4.json").read_text())
+    result, arrays = json.loads((folder / "fig4.json").read_text()), read_arrays(folder, "fig4")
     assert result["command"] == command_of(config) and str(folder.parent) not in result["command"]
-    other = compose("page", [f"paths.report={folder}", f"paths.artifacts={config.paths.artifacts}", "pretrained=null"])
-    text = page_stage(other, open_store(other)).read_text(encoding="utf-8")
-    assert len(data_of(text)["flows"]) == 1, "composed as the result was, not as the page"
+    assert [model["stage"] for model in result["models"]] == ["flow", "gp", "gp"]
+    assert [model["row"] for model in result["models"]] == ["flow", "flow+gp", "flow+gp:ridge"]
+    # points, flow, pairs, two GP flows, and an evaluation for each of four rows
+    assert result["origin"]["n_artifacts"] == 9 and result["origin"]["missing"] == []
+    for model in result["models"]:
+        course = arrays[f"history_{model['key']}"]
+        best = np.nanmin(course[model["watched"].index(model["metric"])])
+        assert abs(best - model["best"]) < 1e-4 * abs(model["best"])
+        assert (f"errors_{model['key']}" in arrays) == (model["stage"] == "gp")
 
 
-def test_models_that_are_gone_are_said_to_be(made: tuple[Config, Path], tmp_path: Path) -> None:
-    config, folder = made
-    shutil.copy(folder / "fig4.json", tmp_path)
-    empty = moved(config, tmp_path)
-    empty.paths.artifacts = str(tmp_path / "artifacts")
-    text = page_stage(empty, open_store(empty)).read_text(encoding="utf-8")
-    assert data_of(text)["flows"] == [] and "Not in the store" in text and "evaluate/" in text
-    assert "Left out of the view of GP flows" in text
+def test_arrays_that_are_gone_are_said_to_be(made: tuple[Config, Path], tmp_path: Path) -> None:
+    shutil.copy(made[1] / "fig4.json", tmp_path)
+    text = page_of(tmp_path)
+    assert data_of(text)["flows"] == [] and "<svg" not in text
+    assert "Left out, its models, curves and moving views: fig4_page.npz is not in the report folder" in text
+    (tmp_path / "fig4_page.npz").write_bytes(b"no arrays")
+    assert "fig4_page.npz is not a file of arrays" in page_of(tmp_path)
 
 
-def test_options_that_no_longer_compose_are_said(made: tuple[Config, Path], tmp_path: Path) -> None:
-    config, folder = made
-    result = json.loads((folder / "fig4.json").read_text())
-    (tmp_path / "fig4.json").write_text(json.dumps({**result, "command": "python scripts/report.py gone=1"}))
-    text = page_stage(moved(config, tmp_path), open_store(config)).read_text(encoding="utf-8")
-    assert "Left out, its GP flows" in text and data_of(text)["flows"] == []
+def test_artefacts_that_are_gone_are_said_to_be(made: tuple[Config, Path], tmp_path: Path) -> None:
+    result = json.loads((made[1] / "fig4.json").read_text())
+    result["origin"]["missing"] = ["pairs/0123456789abcdef"]
+    (tmp_path / "fig4.json").write_text(json.dumps(result))
+    assert "Not in the store" in page_of(tmp_path)
+
+
+def test_an_older_result_without_models_is_shown(made: tuple[Config, Path], tmp_path: Path) -> None:
+    result = json.loads((made[1] / "fig4.json").read_text())
+    (tmp_path / "fig4.json").write_text(json.dumps({k: v for k, v in result.items() if k not in ("models", "origin")}))
+    assert "Left out" in page_of(tmp_path)
 
 
 def test_traversals_that_are_there_are_shown_and_broken_ones_said(made: tuple[Config, Path], tmp_path: Path) -> None:
-    config, folder = made
-    shutil.copy(folder / "fig4.json", tmp_path)
+    shutil.copy(made[1] / "fig4.json", tmp_path)
     arrays = traversals()
     np.savez_compressed(
         tmp_path / "fig4_traversals.npz", images=arrays.images, panels=np.array(arrays.panels), kl=arrays.kl,
         values=arrays.values,
     )  # fmt: skip
     np.savez_compressed(tmp_path / "fig3_traversals.npz", images=arrays.images)
-    text = page_stage(moved(config, tmp_path), open_store(config)).read_text(encoding="utf-8")
+    text = page_of(tmp_path)
     assert [each["title"] for each in data_of(text)["traversals"]] == ["Figure 4"]
     assert "Figure 3. Left out, its traversals: fig3_traversals.npz must hold" in text, "though Figure 3 is not made"
 
 
-def test_a_folder_without_results_gives_a_page_of_what_to_make(made: tuple[Config, Path], tmp_path: Path) -> None:
-    config, _ = made
-    text = page_stage(moved(config, tmp_path / "new"), open_store(config)).read_text(encoding="utf-8")
+def test_a_folder_without_results_gives_a_page_of_what_to_make(tmp_path: Path) -> None:
+    text = page_of(tmp_path / "new")
     assert text.count("not made yet: <code>") == 2 * len(Item)
 
 

@@ -85,13 +85,20 @@ class Picture:
 
 @dataclass(frozen=True)
 class Origin:
-    """How an item's models were made, from the manifests: what the JSON of the item does not know."""
+    """How an item's models were made, from the manifests of all that stands behind its rows."""
 
     seconds: float = 0.0
     n_artifacts: int = 0
     devices: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    note: str = ""
+
+    @classmethod
+    def of(cls, payload: Payload) -> Origin:
+        """Entry `origin` of a result, empty where it has none."""
+        entry = payload.get("origin")
+        if entry is None:
+            return cls()
+        return cls(float(entry["seconds"]), entry["n_artifacts"], tuple(entry["devices"]), tuple(entry["missing"]))
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,7 @@ def item_view(
     return ItemView(
         key, item.label, item.subject, True, models, tuple(turn(grid) for grid in grids(payload)),
         tuple(_facts(payload, origin)), tuple(pictures), tuple(links),
-        (*notes, *([origin.note] if origin.note else [])), str(payload.get("budget", names.NULL)),
+        tuple(notes), str(payload.get("budget", names.NULL)),
         duration(origin.seconds) if origin.n_artifacts else names.NULL, sum(len(model.lines) for model in models),
     )  # fmt: skip
 

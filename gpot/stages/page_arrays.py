@@ -1,0 +1,100 @@
+"""What the report page shows of a result, written beside it: the page then reads, and computes nothing.
+
+`<item>_page.npz` in the report folder, without pickle:
+
+===================  ====================  ============================================================================
+array                shape                 meaning
+===================  ====================  ============================================================================
+`points`             (n, 2)                held-out data of an item about the plane
+`colours`            (n, 3) uint8          of these points, by their place
+`frames_<row>`       (T, n, 2)             their paths on the Gaussian side under the GP flow of that row of the result
+`mesh_<row>`         (T, m, p, 2)          m lines of a mesh that the flow carries along
+`errors_<key>`       (k,)                  log-determinant errors of the GP flow of that key, nats
+`history_<key>`      (metrics, epochs)     course of a training, in the order of the model's `watched`
+===================  ====================  ============================================================================
+
+Models that the arrays are about are entries of `models` in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.paper.items import Item
+from gpot.plots.style import polar_colours
+from gpot.stages.evaluate import chain_of, held_out
+from gpot.stages.lineage import TRAINED, Lineage, history, model_entry
+from gpot.stages.log_det_errors import log_det_errors_stage
+from gpot.stages.planar import carried_mesh, equal_frames
+from gpot.stages.points import points_of
+from gpot.stages.rows import RowResult
+from gpot.store import Artifact, Store
+
+_PARTICLES = 1200  # and 21 times: about 0.35 MB a view
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def behind_result(item: Item, results: Sequence[RowResult], store: Store) -> tuple[dict[str, Any], Arrays]:
+    """Entries `origin` and `models` of an item's result, and the arrays that the page shows of it."""
+    lineage = Lineage.of(store, [artifact for result in results for artifact in result.artifacts])
+    models: dict[tuple[str, str], dict[str, Any]] = {}
+    arrays: Arrays = {}
+    for result in results:
+        for config, artifact in result.repetitions():
+            for stage in TRAINED:
+                model = lineage.behind(artifact, stage)
+                if model is None or (stage, model.key) in models:
+                    continue
+                about = {"row": result.row.key, "dataset": config.dataset.name, "flow": config.flow.name}
+                models[stage, model.key] = about | model_entry(model)
+                course = history(model)
+                if course is not None:
+                    arrays[f"history_{model.key}"] = course
+                if stage == "gp":
+                    errors = log_det_errors_stage(config, store, model)
+                    arrays[f"errors_{model.key}"] = errors.array("errors.npy")
+    if item in (Item.fig3, Item.fig4):
+        arrays |= _plane(results, lineage)
+    return {"origin": lineage.origin(), "models": list(models.values())}, arrays
+
+
+def save_arrays(folder: Path, item: Item, arrays: Arrays) -> Path:
+    """Write `<item>_page.npz`, complete or not at all."""
+    path = folder / f"{item}_page.npz"
+    partial = path.with_name(f".{path.name}")
+    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
+    partial.replace(path)
+    return path
+
+
+def _plane(results: Sequence[RowResult], lineage: Lineage) -> Arrays:
+    """The GP flows of a result in the plane: held-out data on the Gaussian side, moved over time, and a mesh."""
+    arrays: Arrays = {}
+    for number, result in enumerate(results):
+        if not result.row.row.moves:
+            continue
+        parts = {stage: _part(lineage, result.artifact, stage) for stage in ("points", "flow", "gp")}
+        config = result.row.config
+        x = held_out(config, points_of(parts["points"]))[:_PARTICLES]
+        if not arrays:
+            arrays["points"] = x.numpy()
+            arrays["colours"] = (255 * polar_colours(x.numpy())).round().astype(np.uint8)
+        chain = chain_of(config, {"flow": parts["flow"], "gp": parts["gp"]})
+        if isinstance(chain.gp, GaussianPreservingFlow) and chain.flow is not None:
+            z = chain.flow.transform(x.to(chain.gp.rotation))
+            arrays[f"frames_{number}"] = equal_frames(chain.gp, z).astype(np.float32)
+            arrays[f"mesh_{number}"] = carried_mesh(chain.gp).astype(np.float32)
+    return arrays
+
+
+def _part(lineage: Lineage, artifact: Artifact, stage: str) -> Artifact:
+    part = lineage.behind(artifact, stage)
+    assert part is not None  # the row has just been measured with it
+    return part

@@ -69,7 +69,7 @@ def test_figure_4_is_written_with_its_table(moons: tuple[Config, list[Path]]) ->
     _, paths = moons
     assert {path.name for path in paths} == {
         f"fig4{kind}" for kind in (".md", ".tex", ".csv", ".json", ".png", ".pdf")
-    } | {f"fig4_{name}.{kind}" for name in ("charts", "optimum") for kind in ("png", "pdf")}
+    } | {f"fig4_{name}.{kind}" for name in ("charts", "optimum") for kind in ("png", "pdf")} | {"fig4_page.npz"}
     assert all(path.stat().st_size > 0 for path in paths)
     result = payload(paths)
     assert [row["row"] for row in result["rows"]] == [

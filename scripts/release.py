@@ -3,9 +3,9 @@
     python scripts/release.py experiment=table1
     python scripts/release.py dataset=pinwheel
 
-Writes pretrained/<stage>/<key>/ for the VAEs, flows and GP flows of the experiment's rows; of images that gpot cannot
-draw also their codes, so that no download is needed. Weights given by a file (vae.weights, flow.weights) are refused:
-only models that we trained ourselves are released.
+Writes pretrained/<stage>/<key>/ for the VAEs, flows and GP flows of the experiment's rows, these for each of
+`report.seeds`; of images that gpot cannot draw also their codes, so that no download is needed. Weights given by a file
+(vae.weights, flow.weights) are refused: only models that we trained ourselves are released.
 """
 
 import shutil
@@ -34,7 +34,7 @@ def models(config: Config, store: Store) -> list[Artifact]:
             found.append(latents_stage(row.config, store))
         found.append(flow_stage(row.config, store))
         if row.row.moves:
-            found.append(gp_stage(row.config, store))
+            found += [gp_stage(repetition, store) for repetition in row.configs]
     return list({artifact.key: artifact for artifact in found}.values())
 
 

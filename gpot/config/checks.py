@@ -87,6 +87,15 @@ def prior_samples_available(config: Config) -> None:
             )
 
 
+def seeds_differ(config: Config) -> None:
+    seeds = config.report.seeds
+    if len(set(seeds)) != len(seeds) or min(seeds, default=0) < 0:
+        raise BadConfig(
+            f"report.seeds are different numbers, none below 0; got {seeds}. Type 'report.seeds=[1,2,3]', or "
+            "'report.seeds=[]' for the seed of the run alone."
+        )
+
+
 def blocks_fit(config: Config) -> None:
     dim = config.dataset.dim
     for name, gp in gps_of(config).items():
@@ -277,6 +286,7 @@ RULES: tuple[Callable[[Config], None], ...] = (
     penalty_has_a_path,
     prior_samples_available,
     blocks_fit,
+    seeds_differ,
     sizes_positive,
     batches_fit,
     certificate_fits,

@@ -400,6 +400,7 @@ class ReportConfig:
     variants: dict[str, VariantConfig] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)  # experiments whose rows this item collects
     traversal: TraversalConfig = field(default_factory=TraversalConfig)
+    seeds: list[int] = field(default_factory=list)  # of the GP flows, over which rows are means; empty: the run's own
 
 
 @dataclass

@@ -59,6 +59,15 @@ class Metric:
         return NULL if ours is None or paper is None else _format(ours - paper, "+" + self.spec)
 
 
+def spreads_text(ours: float | None, paper: float | None, spread: float | None) -> str:
+    """How many standard deviations over seeds our mean lies above the paper's number.
+
+    >>> spreads_text(5.50, 5.60, 0.04), spreads_text(5.50, 5.60, None)
+    ('-2.5', '–')
+    """
+    return NULL if ours is None or paper is None or not spread else format((ours - paper) / spread, "+.1f")
+
+
 def _format(value: float, spec: str) -> str:
     return format(round(value), spec) if spec.endswith("d") else format(value, spec)
 

@@ -9,7 +9,9 @@ A result (`payload`) is a dictionary that a JSON file can hold:
 - a row has `row` (the key of a `Row`), metrics (keys of `names.METRICS`, a number or None), `<metric>_stderr`,
   `paper` (metric -> printed number), `artifact`, and where they matter `protocol`, `dataset`, `flow`, `seed`. A row
   repeated for another `protocol` has its own scores and the same other numbers; the paper's scores stand beside
-  `with_shape` only.
+  `with_shape` only;
+- of a row whose GP flow was trained with several `seeds` a metric is the mean over them, `<metric>_spread` the standard
+  deviation, `values` (metric -> list) the number of each seed, and `artifacts` the key of each evaluation.
 
 None is shown as an en dash (CSV: an empty cell). Rendering is pure; :func:`write_all` alone writes files.
 """
@@ -41,6 +43,11 @@ Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)
 
 _SCORE_TITLE, _TRANSPORT_TITLE, _SETTING_TITLE = "Scores", "Transport and fidelity", "Settings"
+SPREAD, IN_SPREADS = "spread", "in spreads"
+_SPREAD_NOTE = (
+    "Rows with seeds are means over these seeds of the GP flow, with the standard deviation over them as spread; 'in "
+    "spreads' is the difference over it."
+)
 _OPTIMUM_TITLE, _TRAVERSAL_TITLE = "Exact discrete optimum", "Images along the axes"
 _CONTENT = ("item", "rows", "optimum", "origin", "models")
 _LAWS = {"gaussian": "Data to N(0, I)", "flow": "Data to f(data): the floor of GP flows"}
@@ -70,7 +77,8 @@ class Grid:
     @property
     def note(self) -> str:
         """What a reader has to know about the columns."""
-        return _NOTES[self.title]
+        repeated = any(SPREAD in subs for _, subs in self.groups)
+        return _NOTES[self.title] + (f" {_SPREAD_NOTE}" if repeated else "")
 
     @property
     def heads(self) -> list[str]:
@@ -168,9 +176,11 @@ def csv_text(payload: Row) -> str:
     rows = _checked(payload)
     present = {key for row in rows for key in row} - {"row", "paper"}
     printed = [key for key in names.METRICS if key in present and any(_paper(row, key) is not None for row in rows)]
+    spreads = [f"{key}_spread" for key in names.METRICS]
     metrics = [k for key in names.METRICS for k in (key, f"{key}_stderr") if k in present]
-    labels = [key for key in ("dataset", "flow", "seed", "protocol") if key in present]
-    others = sorted(present - set(metrics) - set(labels))
+    labels = [key for key in ("dataset", "flow", "seed", "seeds", "protocol") if key in present]
+    others = sorted(present - {*metrics, *labels, *spreads, "values", "artifacts"})
+    metrics += [key for key in spreads if any(row.get(key) is not None for row in rows)]
     records = []
     for row in rows:
         record = {
@@ -178,6 +188,8 @@ def csv_text(payload: Row) -> str:
             "name": _name(payload, row),
             **{k: row.get(k) for k in (*labels, *metrics, *others)},
         }
+        if "seeds" in record:
+            record["seeds"] = " ".join(map(str, row.get("seeds") or ()))
         for key in printed:
             ours, paper = row.get(key), _paper(row, key)
             record[f"paper_{key}"] = paper
@@ -191,27 +203,35 @@ def csv_text(payload: Row) -> str:
 
 
 def _grid(name: str, payload: Row, rows: Sequence[Row], keys: Iterable[str], labels: tuple[str, ...] = ()) -> Grid:
-    # a dataset or a seed is a column only where it tells rows apart
+    # a dataset or a seed is a column only where it tells rows apart, seeds where a row is a mean over several
     labels = (*(key for key in ("dataset", "seed") if len({row.get(key) for row in rows}) > 1), *labels)
+    labels = (*labels, *(["seeds"] if any(len(row.get("seeds") or ()) > 1 for row in rows) else []))
     groups: list[tuple[str, tuple[str, ...]]] = [("Model", ("",))]
     groups += [("Factors" if label == "protocol" else label.capitalize(), ("",)) for label in labels]
     cells = [[_name(payload, row), *(_label(label, row.get(label)) for label in labels)] for row in rows]
     for key in keys:
         metric = names.METRICS[key]
         compared = any(_paper(row, key) is not None for row in rows)
-        groups.append((metric.heading, ("ours", "paper", "diff.") if compared else ("",)))
+        repeated = any(row.get(f"{key}_spread") is not None for row in rows)
+        subs = ["ours", SPREAD] if repeated else ["ours" if compared else ""]
+        subs += ["paper", "diff."] if compared else []
+        groups.append((metric.heading, (*subs, *([IN_SPREADS] if compared and repeated else []))))
         for cell, row in zip(cells, rows, strict=True):
-            ours, paper = row.get(key), _paper(row, key)
+            ours, paper, spread = row.get(key), _paper(row, key), row.get(f"{key}_spread")
             cell.append(metric.text(ours, row.get(f"{key}_stderr")))
+            if repeated:
+                cell.append(metric.text(spread))
             if compared:
                 cell += [metric.paper_text(paper), metric.difference_text(ours, paper)]
+            if compared and repeated:
+                cell.append(names.spreads_text(ours, paper, spread))
     return Grid(name, tuple(groups), tuple(map(tuple, cells)), 1 + len(labels))
 
 
 def _merged(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
     """Rows that are the same but for the protocol, once. Rows whose numbers differ stay apart: nothing is hidden."""
     identity = ("row", "dataset", "flow", "seed")
-    numbers = [k for key in keys for k in (key, f"{key}_stderr")]
+    numbers = [k for key in keys for k in (key, f"{key}_stderr", f"{key}_spread")]
     kept: list[dict[str, Any]] = []
     for row in rows:
         for other in kept:
@@ -319,6 +339,8 @@ def _name(payload: Row, row: Row) -> str:
 
 
 def _label(label: str, value: Any) -> str:
+    if label == "seeds":
+        return str(len(value)) if value else names.NULL
     printed = {"protocol": names.PROTOCOLS, "dataset": names.DATASETS}.get(label, {})
     return names.NULL if value is None else printed.get(value, str(value))
 

@@ -7,6 +7,7 @@ it wrote.
 from __future__ import annotations
 
 import copy
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,7 @@ def _of(results: Results, key: str) -> RowResult:
 
 def _metrics(result: RowResult) -> Mapping[str, Any]:
     """Of the model that is shown."""
-    metrics: Mapping[str, Any] = result.artifact.manifest["metrics"]
-    return metrics
+    return result.metrics[0]
 
 
 def _name(result: RowResult) -> str:
@@ -196,7 +196,7 @@ def _optimum(optimum: Optimum | None, results: Results, stem: Path) -> list[Path
         return []
     floor = optimum["flow"]
     aimed = [result for result in results if result.row.row.moves or result.row.key == "cpflow"]
-    costs = {_name(result): _metrics(result)["cost"] for result in aimed}
+    costs = {_name(result): statistics.fmean(m["cost"] for m in result.metrics) for result in aimed}
     figure = optimum_figure(
         [p["n"] for p in floor], [p["mean"] for p in floor], [p["spread"] for p in floor], costs,
         ("data to N(0, I)", optimum["gaussian"][-1]["mean"]),

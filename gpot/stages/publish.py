@@ -46,8 +46,12 @@ def flat(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]
     for row in rows:
         entry: dict[str, Any] = {}
         for key, value in row.items():
+            if key == "values":  # of each seed: means and spreads are columns of their own
+                continue
             if isinstance(value, Mapping):
                 entry |= {f"{key} {name}": number for name, number in value.items()}
+            elif isinstance(value, list):
+                entry[key] = " ".join(map(str, value))
             else:
                 entry[key] = value
         entries.append(entry)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from gpot.stages import families
 from gpot.stages.chain import gp_row
 from gpot.stages.common import log
 from gpot.stages.evaluate import evaluate_stage
-from gpot.stages.gp import n_epochs, network
+from gpot.stages.gp import n_epochs, network, own_seed
 from gpot.stages.traversals import traversals_stage
 from gpot.store import Artifact, Store
 
@@ -34,11 +35,22 @@ _SETTINGS_OF = {Item.table3: ("flow+gp",), Item.table4: ("flow+gp", "flow+gp+eul
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One map: its printed key (`flow+gp:ridge`), what is evaluated, the config that makes it."""
+    """One map: its printed key (`flow+gp:ridge`), what is evaluated, and the config that makes it, one for each seed of
+    its GP flow where the row is a mean over these."""
 
     key: str
     row: Row
-    config: Config
+    configs: tuple[Config, ...]
+
+    @property
+    def config(self) -> Config:
+        """Of the first repetition, which figures show."""
+        return self.configs[0]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the GP flows; none for a row without one."""
+        return [own_seed(config).seed for config in self.configs] if self.row.moves else []
 
 
 @dataclass(frozen=True)
@@ -50,34 +62,52 @@ class RowResult:
 
     @property
     def artifact(self) -> Artifact:
-        """Of the first repetition, which figures show."""
+        """Of the first repetition."""
         return self.artifacts[0]
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Of each repetition."""
+        return [artifact.manifest["metrics"] for artifact in self.artifacts]
 
     def repetitions(self) -> Iterator[tuple[Config, Artifact]]:
         """Each repetition with its config."""
-        yield self.row.config, self.artifact
+        yield from zip(self.row.configs, self.artifacts, strict=True)
 
 
 def report_rows(config: Config) -> list[ReportRow]:
-    """The rows of the config's item, in the order of the table: codes, flows, the rotation, GP flows."""
+    """The rows of the config's item, in the order of the table: codes, flows, the rotation, GP flows.
+
+    Those with a GP flow have a repetition for each of `report.seeds` where the item is about costs or scores; of any
+    other item the first of these seeds is shown.
+    """
     item = config.report.item
     if config.report.parts:
         return [row for part in config.report.parts for row in _of_part(config, part)]
+    seeds = config.report.seeds if item.repeated else config.report.seeds[:1]
     coded = isinstance(config.dataset, ImagesConfig) and (item is Item.table1 or item.traversal)
-    first = [ReportRow("latent", Row.latent, config)] if coded else []
-    flows, moved = [], []
+    first = [ReportRow("latent", Row.latent, (config,))] if coded else []
+    flows, gps = [], []
     for variant in config.report.variants.values():
         given = {name: getattr(variant, name) for name in ("flow", "gp", "penalty")}
         changed = dataclasses.replace(config, **{name: group for name, group in given.items() if group is not None})
         suffix = f":{variant.label}" if variant.label else ""
         if variant.flow is not None and variant.gp is None and variant.penalty is None:
-            flows.append(ReportRow(variant.flow.name + suffix, Row.flow, changed))
+            flows.append(ReportRow(variant.flow.name + suffix, Row.flow, (changed,)))
         else:
-            moved.append(ReportRow(gp_row(changed).value + suffix, gp_row(changed), changed))
-    own = [ReportRow("flow", Row.flow, config)]
+            row = gp_row(changed)
+            gps.append(ReportRow(row.value + suffix, row, _repeated(changed, seeds)))
+    own = [ReportRow("flow", Row.flow, (config,))]
     if not item.traversal:
-        own += [ReportRow("flow+rotation", Row.rotation, config)]
-    return [*first, *flows, *own, *moved]
+        own += [ReportRow("flow+rotation", Row.rotation, (config,))]
+    return [*first, *flows, *own, *gps]
+
+
+def _repeated(config: Config, seeds: Sequence[int]) -> tuple[Config, ...]:
+    """The config with each seed of the GP flow; with no seeds, as it is."""
+    if not seeds:
+        return (config,)
+    return tuple(dataclasses.replace(config, gp=dataclasses.replace(config.gp, seed=seed)) for seed in seeds)
 
 
 def _of_part(config: Config, part: str) -> Iterator[ReportRow]:
@@ -85,8 +115,10 @@ def _of_part(config: Config, part: str) -> Iterator[ReportRow]:
     all that have one."""
     printed = _SETTINGS_OF.get(config.report.item)
     for row in report_rows(sibling(config, part)):
-        if row.row is not Row.latent if printed is None else row.key in printed:
+        if printed is None and row.row is not Row.latent:
             yield row
+        elif printed is not None and row.key in printed:
+            yield dataclasses.replace(row, configs=row.configs[:1])  # settings are the same for every seed
 
 
 def paper_settings(config: Config) -> list[dict[str, Any]]:
@@ -106,13 +138,16 @@ def _configured(row: ReportRow) -> dict[str, Any]:
         "dataset": config.dataset.name,
         "flow": config.flow.name,
         "protocol": None,
+        "seeds": [],
         **dict.fromkeys((*_SCORES, *_MEASURED)),
         **_settings(config),
         "n_steps": config.gp.n_steps,
         "n_parameters_flow": _size(families.network(config.flow, config.dataset.dim)),
         "n_parameters_gp": _size(network(config)),
         "paper": paper_numbers(config.dataset.name, row.key, config.flow.name),
+        "values": {},
         "artifact": None,
+        "artifacts": [],
     }
 
 
@@ -126,32 +161,56 @@ def row_results(config: Config, store: Store) -> list[RowResult]:
     stage = traversals_stage if config.report.item.traversal else evaluate_stage
     for row in report_rows(config):
         log.info("%s: %s, row %s", config.report.item.value, row.config.dataset.name, row.key)
-        results.append(RowResult(row, (stage(row.config, store, row.row),)))
+        results.append(RowResult(row, tuple(stage(each, store, row.row) for each in row.configs)))
     return results
 
 
 def entries(result: RowResult, item: Item) -> list[dict[str, Any]]:
-    """What the result's JSON says of a row: one entry, or where the item has scores one per protocol of them."""
-    row, config, metrics = result.row, result.row.config, result.artifact.manifest["metrics"]
-    protocols = list(Protocol) if item is Item.table1 and "dci" in metrics else [None]
-    measured = names.TRAVERSALS if item.traversal else _MEASURED
-    return [
-        {
+    """What the result's JSON says of a row: one entry, or where the item has scores one per protocol of them.
+
+    A metric is the mean over repetitions, `<metric>_spread` their standard deviation (null for a single one), `values`
+    has each; a standard error, which is of the same points in all of them, is the mean one.
+    """
+    row, config = result.row, result.row.config
+    scored = item is Item.table1 and all("dci" in metrics for metrics in result.metrics)
+    measured = names.with_stderr(names.TRAVERSALS) if item.traversal else _MEASURED
+    rows = []
+    for protocol in list(Protocol) if scored else [None]:
+        scores = [{} if protocol is None else metrics["dci"][protocol.value] for metrics in result.metrics]
+        values = {name: [_number(each.get(name)) for each in scores] for name in _SCORES}
+        values |= {name: [_number(each.get(name)) for each in result.metrics] for name in measured}
+        rows.append({
             "row": row.key,
             "dataset": config.dataset.name,
             "flow": config.flow.name,
             "protocol": None if protocol is None else protocol.value,
-            **{name: _number(metrics["dci"][protocol.value][name]) if protocol else None for name in _SCORES},
-            **{name: _number(metrics.get(name)) for name in measured},
-            **(_settings(config) if metrics.get("n_parameters_gp") else {}),
+            "seeds": row.seeds,
+            **{name: _mean(each) for name, each in values.items()},
+            **{f"{name}_spread": _spread(each) for name, each in values.items() if name in names.METRICS},
+            **(_settings(config) if result.metrics[0].get("n_parameters_gp") else {}),
+            "values": {name: each for name, each in values.items() if row.seeds and set(each) != {None}},
             "paper": {} if item.traversal else paper_numbers(
                 config.dataset.name, row.key, config.flow.name,
                 Protocol.with_shape.value if protocol is None else protocol.value,
             ),
             "artifact": result.artifact.key,
-        }
-        for protocol in protocols
-    ]  # fmt: skip
+            "artifacts": [artifact.key for artifact in result.artifacts],
+        })  # fmt: skip
+    return rows
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of all repetitions; null where one of them has no number. A single number stays as it is."""
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return None
+    return numbers[0] if len(numbers) == 1 else statistics.fmean(numbers)
+
+
+def _spread(values: Sequence[float | None]) -> float | None:
+    """Standard deviation over repetitions, as of a sample; null for fewer than two."""
+    numbers = [value for value in values if value is not None]
+    return statistics.stdev(numbers) if 1 < len(numbers) == len(values) else None
 
 
 def _number(value: Any) -> float | int | None:

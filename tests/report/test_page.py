@@ -148,6 +148,20 @@ def test_a_row_of_another_flow_has_no_counterpart() -> None:
     assert view.median_off == view.time == "–" and len(view.models) == 4
 
 
+def test_a_mean_over_seeds_says_its_spread_and_the_distance_in_spreads() -> None:
+    result = table1()
+    for row in result["rows"]:
+        if row["row"] == "flow+gp":
+            row |= {"completeness_spread": 0.049, "seeds": [1, 2, 3]}
+    view = item_view(result)
+    line = view.models[2].lines[1]
+    assert (line.here, line.spread, line.paper, line.in_spreads) == ("0.925", "0.049", "0.68", "+5.0")
+    assert view.models[1].lines[1].spread == view.models[1].lines[1].in_spreads == ""
+    assert {fact.term: fact.text for fact in view.facts}["Seeds of the GP flows"] == "1, 2, 3"
+    text = render(Page([view]))
+    assert "+5.0 spreads" in text and text.count("spread 0.049") == 3, "compared once, measured for two protocols"
+
+
 def test_settings_are_compared_for_every_variant() -> None:
     row = {"row": "flow+gp", "dataset": "two_moons", "flow": "bnaf", "epochs": 25, "n_parameters_gp": 332,
            "paper": {"epochs": 1000.0, "n_parameters_gp": 332.0}}  # fmt: skip

@@ -36,6 +36,14 @@ def test_numbers_are_compared_with_those_of_their_own_row_and_dataset() -> None:
     }, "no rotation (the paper has none), no variant, no null"
 
 
+def test_a_difference_of_a_mean_over_seeds_is_said_in_spreads() -> None:
+    result = {"item": "table2", "budget": "quick", "seconds": 1.0, "rows": [
+        row("flow+gp", "dsprites", cost=5.04, cost_spread=0.2)
+    ]}  # fmt: skip
+    (line,) = [line for line in summary.lines({"table2": result}) if line[0] == "Table 2"]
+    assert "-10.0% (Cost, FFJORD+GP, -2.8 spreads)" in line
+
+
 def test_likelihood_change_is_the_largest_and_within_a_dataset() -> None:
     assert summary.likelihood_change(TABLE_2) == pytest.approx(0.002)
     assert summary.likelihood_change(TABLE_2 | {"rows": TABLE_2["rows"][:1]}) is None

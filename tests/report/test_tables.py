@@ -243,3 +243,31 @@ def test_errors_say_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"'rows\.0\.cost' is a set"):
         tables.write_all(tmp_path, "x", {"rows": [{"row": "flow", "cost": {1}}]})
     assert list(tmp_path.iterdir()) == []
+
+
+def table_2() -> dict[str, Any]:
+    """A GP flow of three seeds, and its flow."""
+    gp = {
+        "row": "flow+gp", "dataset": "dsprites", "flow": "ffjord", "seeds": [1, 2, 3], "cost": 5.5, "cost_stderr": 0.01,
+        "cost_spread": 0.04, "certificate": 0.01, "certificate_spread": 0.002, "escaped": 0, "escaped_spread": None,
+        "values": {"cost": [5.46, 5.5, 5.54]}, "paper": {"cost": 5.6}, "artifact": "a", "artifacts": ["a", "b", "c"],
+    }  # fmt: skip
+    flow = {
+        "row": "flow", "dataset": "dsprites", "flow": "ffjord", "seeds": [], "cost": 10.4, "cost_spread": None,
+        "certificate": 0.4, "escaped": 0, "values": {}, "paper": {"cost": 10.45}, "artifact": "d", "artifacts": ["d"],
+    }  # fmt: skip
+    return {"item": "table2", "rows": [flow, gp]}
+
+
+def test_a_mean_over_seeds_has_its_spread_and_the_paper_in_spreads() -> None:
+    (transport,) = markdown_tables(tables.markdown(table_2()))
+    assert transport[0][:7] == ["Model", "Seeds", "Cost ↓", "spread", "paper", "diff.", "in spreads"]
+    assert transport[2][:7] == ["FFJORD", "–", "10.400", "–", "10.45", "-0.050", "–"]
+    assert transport[3][:7] == ["FFJORD+GP", "3", "5.500 ± 0.010", "0.040", "5.60", "-0.100", "-2.5"]
+    (grid,) = tables.grids(table_2())
+    groups = dict(grid.groups)
+    assert groups["Certificate ↓"] == ("ours", "spread") and groups["Escaped (particles) ↓"] == ("",)
+    assert "standard deviation" in grid.note and "standard deviation" not in tables.grids(table_1())[0].note
+    flow, gp = csv.DictReader(io.StringIO(tables.csv_text(table_2())))
+    assert (gp["cost_spread"], gp["seeds"], flow["cost_spread"], flow["seeds"]) == ("0.04", "1 2 3", "", "")
+    assert "values" not in gp and "escaped_spread" not in gp

@@ -11,15 +11,17 @@ import torch
 
 from gpot.config import Config, compose
 from gpot.errors import BadConfig
+from gpot.paper.items import Item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
 from gpot.stages.common import open_store
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, load_flow, prior_pairs
-from gpot.stages.gp import gp_stage
+from gpot.stages.gp import gp_recipe, gp_stage
 from gpot.stages.optimum import optimum_stage
 from gpot.stages.report import report_stage
-from gpot.stages.rows import report_rows
+from gpot.stages.rows import RowResult, entries, report_rows
+from gpot.store import Artifact
 from tests.conftest import shared_path
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -122,6 +124,35 @@ def test_the_other_items_share_what_is_made(folder: Path, gaussians: tuple[Confi
             own = [(row["epochs"], row["n_steps"], row["lr"], row["n_parameters_gp"]) for row in result["rows"][2:]]
             assert own == [(2000, 20, 1e-2, 332), (1000, 15, 5e-3, 332)]
     assert made() == before
+
+
+def test_rows_of_gp_flows_are_means_over_seeds(tmp_path: Path) -> None:
+    config = only(tiny(tmp_path, "experiment=fig4", "report.seeds=[1234,7]"), "gp", "ridge")
+    rows = {row.key: row for row in report_rows(config)}
+    assert {key: row.seeds for key, row in rows.items()} == {
+        "flow": [], "flow+rotation": [], "flow+gp": [1234, 7], "flow+gp:ridge": [1234, 7]
+    }  # fmt: skip
+    pairs = Artifact("pairs", "0" * 16, tmp_path, {})
+    alone = tiny(tmp_path, "experiment=fig4").report.variants["gp"]
+    keys = [gp_recipe(each, pairs).key for each in rows["flow+gp"].configs]
+    without_seeds = {row.key: row for row in report_rows(only(tiny(tmp_path, "experiment=fig4"), "gp"))}["flow+gp"]
+    assert keys[0] == gp_recipe(without_seeds.config, pairs).key != keys[1], "the run's own seed is no other model"
+    assert without_seeds.seeds == [1234] and alone.gp.seed is None
+    costs = [{"cost": 1.0, "cost_stderr": 0.1, "escaped": 0}, {"cost": 2.0, "cost_stderr": 0.3, "energy": "nan"}]
+    found = [Artifact("evaluate", f"{k}" * 16, tmp_path, {"metrics": metrics}) for k, metrics in enumerate(costs)]
+    (entry,) = entries(RowResult(rows["flow+gp"], tuple(found)), Item.fig4)
+    assert (entry["cost"], entry["cost_stderr"], entry["seeds"]) == (1.5, 0.2, [1234, 7])
+    assert abs(entry["cost_spread"] - 0.5**0.5) < 1e-12 and entry["values"]["cost"] == [1.0, 2.0]
+    assert entry["escaped"] is entry["escaped_spread"] is entry["energy"] is None and "energy" not in entry["values"]
+    assert entry["values"]["escaped"] == [0, None] and entry["artifacts"] == ["0" * 16, "1" * 16]
+    (single,) = entries(RowResult(without_seeds, (found[0],)), Item.fig4)
+    assert single["cost"] == 1.0 and single["cost_spread"] is None and single["values"]["cost"] == [1.0]
+    json.dumps([entry, single], allow_nan=False)
+    # of an item that is about no cost, the model of the first seed
+    shown = report_rows(tiny(tmp_path, "experiment=fig1", "report.seeds=[3,4]"))
+    assert [row.seeds for row in shown if row.row.moves] == [[3]]
+    with pytest.raises(BadConfig, match=r"report\.seeds are different"):
+        tiny(tmp_path, "experiment=fig4", "report.seeds=[3,3]")
 
 
 def test_every_density_and_family_trains(folder: Path) -> None:

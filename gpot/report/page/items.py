@@ -14,7 +14,7 @@ from gpot.paper.printed import FLOW_OF, PRINTED, Printed
 from gpot.paper.rows import base_row, row_name
 from gpot.report.page.arrays import Embedded
 from gpot.report.page.captions import Words
-from gpot.report.tables import Grid, grids
+from gpot.report.tables import SPREAD, Grid, grids
 
 Payload = Mapping[str, Any]
 
@@ -26,7 +26,11 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Line:
-    """One printed number beside ours. off: ours over the paper's less one, a percentage, where that means something."""
+    """One printed number beside ours.
+
+    off: ours / paper - 1, a percentage, where that means something. spread: over seeds. in_spreads: the difference over
+    it; both empty for a row of one seed.
+    """
 
     quantity: str
     paper: str
@@ -36,6 +40,8 @@ class Line:
     off: str
     agrees: bool
     relative: float | None
+    spread: str = ""
+    in_spreads: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Cell:
-    """Ours, and below it the paper's, if there is one."""
+    """Ours, and below it its spread over seeds and the paper's, if there are such."""
 
     here: str
     paper: str = ""
+    spread: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,11 +182,11 @@ def turn(grid: Grid) -> Turned:
     rows, column = [], 0
     for heading, subs in grid.groups:
         if column >= grid.n_labels:
-            compared = len(subs) > 1
             cells = []
             for row in grid.rows:
-                printed = row[column + 1] if compared else names.NULL
-                cells.append(Cell(minus(row[column]), "" if printed == names.NULL else minus(printed)))
+                texts = dict(zip(subs, row[column : column + len(subs)], strict=True))
+                below = (texts.get(sub, names.NULL) for sub in ("paper", SPREAD))
+                cells.append(Cell(minus(row[column]), *("" if text == names.NULL else minus(text) for text in below)))
             if any(cell.here != names.NULL or cell.paper for cell in cells):
                 rows.append((heading, tuple(cells)))
         column += len(subs)
@@ -252,12 +259,14 @@ def _line(printed: Printed, row: Mapping[str, Any]) -> Line:
     value = printed.value
     # of a log-density the zero is arbitrary, so only the difference means something
     relative = None if shown.unit == "nats" or value == 0 else (ours - value) / abs(value)
-    stderr = row.get(f"{printed.metric}_stderr")
+    stderr, spread = row.get(f"{printed.metric}_stderr"), row.get(f"{printed.metric}_spread")
     return Line(
         shown.name + (f" ({shown.unit})" if shown.unit else ""), minus(printed.text), minus(shown.text(ours)),
         "" if stderr is None else f"± {minus(shown.text(stderr))}",
         "0" if ours == value else minus(shown.difference_text(ours, value)),
         names.NULL if relative is None else percent(relative), printed.agrees(ours), relative,
+        "" if spread is None else minus(shown.text(spread)),
+        "" if not spread else minus(names.spreads_text(ours, value, spread)),
     )  # fmt: skip
 
 
@@ -276,6 +285,9 @@ def _facts(payload: Payload, origin: Origin) -> Iterable[Fact]:
     if payload.get("peak_memory_gb") is not None:
         yield Fact("Peak memory", f"{float(payload['peak_memory_gb']):.1f} GB")
     yield Fact("Seed", _text(payload.get("seed")))
+    seeds = dict.fromkeys(seed for row in payload["rows"] for seed in row.get("seeds") or ())
+    if len(seeds) > 1:
+        yield Fact("Seeds of the GP flows", ", ".join(map(str, seeds)))
     yield Fact("Commit", _commit(payload.get("commit")), code=True)
     versions = payload.get("versions") or {}
     if versions:

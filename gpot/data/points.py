@@ -70,7 +70,7 @@ def array_hash(path: Path | str) -> str:
 def read_points(path: Path | str) -> NDArray[np.float32]:
     """The points (n, d) of an .npy file, or of an .npz file: its only array, or the one named 'x' or 'points'.
 
-    Errors: `DataMissing` without the file; `BadInput` for pickles, other shapes and dtypes, d < 2, n < 10 d, NaN and
+    Raises: `DataMissing` without the file; `BadInput` for pickles, other shapes and dtypes, d < 2, n < 10 d, NaN and
     infinite values, constant columns, and columns whose digits float32 does not hold. No row is left out in silence.
     """
     path = _existing(path)

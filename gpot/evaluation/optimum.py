@@ -52,7 +52,7 @@ def discrete_w2(x: Tensor, z: Tensor) -> float:
     clouds are not independent, and for a Monge map f the mean is right at every n; otherwise it is too large, as above.
 
     Memory is some 6 n m numbers of 8 bytes, time about n^2.5 for n = m (a second at 2000, five at 4000).
-    Errors: `BadInput` for other shapes and values that are not finite; `OptimumNotReached` if the solver stops early.
+    Raises: `BadInput` for other shapes and values that are not finite; `OptimumNotReached` if the solver stops early.
     """
     return discrete_optimum(x, z, squared_euclidean)
 

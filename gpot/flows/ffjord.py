@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -40,21 +38,16 @@ def pull_back(
     flow: Flow,
     z: Tensor,
     chunk: int = 16384,
-    progress: Callable[[int, int], None] | None = None,
     allow_lost: bool = False,
 ) -> Tensor:
     """x = f^-1(z), (n, d), in pieces of `chunk` rows; z ~ N(0, I) gives samples of the flow's model law.
 
-    progress: called after each piece with the rows done and the rows in all. Raises BadInput where a result is not
-    finite, unless `allow_lost` (for a flow that is not onto): nothing is dropped.
+    Nothing is dropped. `allow_lost`: for a flow that is not onto, whose rows without a preimage are not finite.
+    Raises: BadInput for such rows otherwise.
     """
     if chunk < 1:
         raise BadInput(f"pull_back needs pieces of at least one row, got chunk={chunk}. Try chunk=16384.")
-    pieces = []
-    for start in range(0, len(z), chunk):
-        pieces.append(flow.inverse(z[start : start + chunk]))
-        if progress is not None:
-            progress(min(start + chunk, len(z)), len(z))
+    pieces = [flow.inverse(z[start : start + chunk]) for start in range(0, len(z), chunk)]
     x = torch.cat(pieces) if pieces else torch.empty_like(z)
     lost = int((~x.isfinite().all(dim=1)).sum())
     if lost and not allow_lost:

@@ -10,8 +10,8 @@ symbol            formula                                     function
 ================  ==========================================  ==========================================
 c(z)              erf(z / sqrt 2)                             :func:`to_cube`, inverse :func:`from_cube`
 dc/dz             sqrt(2 / pi) exp(-z^2 / 2)                  :func:`cube_density`
-q(z)              1 - c(z)^2                                  :func:`wall`
-gamma(z)          q(z) / (dc/dz)                              :func:`gamma`
+q(z)              1 - c(z)^2                                  :func:`gaussian_factors`
+gamma(z)          q(z) / (dc/dz)                              :func:`gaussian_factors`
 ================  ==========================================  ==========================================
 
 A velocity dc_i/dt = q_i w_i in the cube (eq. 17) is dz_i/dt = gamma(z_i) w_i on the Gaussian side: the same flow, but
@@ -58,28 +58,17 @@ def cube_density(z: Tensor) -> Tensor:
     return SQRT_2_OVER_PI * torch.exp(-0.5 * z * z)
 
 
-def wall(z: Tensor) -> Tensor:
-    r"""The factor of eq. (17) that keeps particles in the cube, :math:`q = 1 - \mathrm{erf}(z/\sqrt 2)^2`, any shape.
-
-    As :math:`(1 + |c|)\, \mathrm{erfc}(|z|/\sqrt 2)`: exact to rounding where 1 - c^2 has lost every digit (|z| > 6).
-    """
-    return (1.0 + to_cube(z).abs()) * torch.special.erfc(z.abs() / SQRT_2)
-
-
-def gamma(z: Tensor) -> Tensor:
-    r"""Speed of the Gaussian coordinate for a unit field, :math:`\gamma = q\,/\,(dc/dz)`, elementwise, any shape.
-
-    .. math:: \gamma(z) = \sqrt{\pi/2}\, (1 + |\mathrm{erf}(z/\sqrt 2)|)\, \mathrm{erfcx}(|z|/\sqrt 2)
-
-    Smooth, even, decreasing in |z| from sqrt(pi/2) to 2/|z|; its derivative is z gamma - 2 c.
-    Departure: the paper integrates in the cube and never needs it.
-    """
-    return SQRT_PI_OVER_2 * (1.0 + to_cube(z).abs()) * torch.special.erfcx(z.abs() / SQRT_2)
-
-
 def gaussian_factors(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three factors of a velocity on the Gaussian side, (c(z), q(z), gamma(z)), with erf and erfcx computed
-    once."""
+    r"""The three factors of a velocity on the Gaussian side, (c(z), q(z), gamma(z)), elementwise, any shape.
+
+    .. math:: \gamma(z) = \sqrt{\pi/2}\, (1 + |\mathrm{erf}(z/\sqrt 2)|)\, \mathrm{erfcx}(|z|/\sqrt 2), \qquad
+              q = \gamma\, dc/dz = 1 - c^2
+
+    gamma is smooth, even, decreasing in |z| from sqrt(pi/2) to 2/|z|; its derivative is z gamma - 2 c. q, the factor of
+    eq. (17) that keeps particles in the cube, has its digits where 1 - c^2 has lost every one (|z| > 6). erf and erfcx
+    are computed once.
+    Departure: the paper integrates in the cube and never needs gamma.
+    """
     c = to_cube(z)
     speed = SQRT_PI_OVER_2 * (1.0 + c.abs()) * torch.special.erfcx(z.abs() / SQRT_2)
     return c, speed * cube_density(z), speed

@@ -66,12 +66,6 @@ def energy(b: Tensor) -> Tensor:
     return (b**2).sum((-2, -1)) / 8.0
 
 
-def enstrophy(b: Tensor) -> Tensor:
-    r"""Mean over the square of :math:`\omega^2 / 2`, which is :math:`\sum (k b)^2 / 8`. b (..., M, M); returns
-    (...)."""
-    return energy(wavenumbers(b) * b)
-
-
 def euler_rate(like: Tensor) -> Callable[[Tensor], Tensor]:
     r"""Euler's equation for the coefficients: b (M, M) to db/dt (M, M), exact to rounding.
 

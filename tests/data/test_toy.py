@@ -1,4 +1,4 @@
-"""The toy densities: the laws they state, their moments and anchors, and their log-densities."""
+"""The toy densities: the laws they state, their moments and anchors, and their log-densities where these are known."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpot.data import toy
-from gpot.data.toy import DENSITIES, LOG_DENSITIES, log_density, sample
+from gpot.data.toy import DENSITIES, sample
 from gpot.errors import BadInput
+from tests.data.toy_densities import LOG_DENSITIES, log_density
 
 N = 40_000
 SMOOTH = sorted(set(LOG_DENSITIES) - {"checkerboard"})
@@ -198,25 +198,3 @@ def test_checkerboard() -> None:
         assert stats.kstest(part, "uniform").pvalue > 1e-4
     corner, white, outside = log_density("checkerboard", [[0.0, 0.0], [-1.0, 1.0], [5.0, 1.0]])
     assert corner == -math.log(32.0) and white == outside == -np.inf
-
-
-@pytest.mark.parametrize("name", LOG_DENSITIES)
-def test_log_density_works_row_by_row(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = draw(name, 50)
-    whole = log_density(name, x)
-    assert whole.shape == (50,) and whole.dtype == np.float64
-    monkeypatch.setattr(toy, "CHUNK", 7)
-    assert np.allclose(log_density(name, x), whole, rtol=1e-13)
-    assert log_density(name, x[:0]).shape == (0,)
-
-
-@pytest.mark.parametrize("name", SMOOTH)
-def test_log_density_far_away_is_finite(name: str) -> None:
-    assert np.isfinite(log_density(name, [[300.0, -200.0], [0.0, 0.0]])).all()
-
-
-def test_log_density_names_what_it_knows() -> None:
-    with pytest.raises(BadInput, match="log p of 'pinwheel' was asked for; it is known of: eight_gaussians"):
-        log_density("pinwheel", np.zeros((1, 2)))
-    with pytest.raises(BadInput, match=r"\(n, 2\), and got \(2,\)"):
-        log_density("rings", np.zeros(2))

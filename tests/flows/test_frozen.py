@@ -137,10 +137,8 @@ def test_ffjord_refuses_other_shapes_and_types() -> None:
 
 
 def test_pull_back_in_pieces_equals_the_whole() -> None:
-    flow, z, seen = FrozenFlow(large("ffjord_grid")), points(7), []
-    x = pull_back(flow, z, chunk=3, progress=lambda done, total: seen.append((done, total)))
-    torch.testing.assert_close(x, flow.inverse(z), rtol=0, atol=1e-12)
-    assert seen == [(3, 7), (6, 7), (7, 7)]
+    flow, z = FrozenFlow(large("ffjord_grid")), points(7)
+    torch.testing.assert_close(pull_back(flow, z, chunk=3), flow.inverse(z), rtol=0, atol=1e-12)
     assert pull_back(flow, z[:0]).shape == (0, DIM)
 
 

@@ -15,8 +15,8 @@ _PER_DECADE = 4  # bins of a histogram over a factor of ten
 _DECADES = 3  # at least, so that a narrow distribution is not drawn as a wide one
 
 
-def curves(lines: Sequence[tuple[str, Mapping[int, float | None]]], description: str, x_label: str = "epoch") -> str:
-    """Curves over a common index, 1, 2, ...; an index that is left out is passed over, None is a gap.
+def curves(lines: Sequence[tuple[str, Mapping[int, float | None]]], description: str) -> str:
+    """Curves over a common index, the epochs 1, 2, ...; an index that is left out is passed over, None is a gap.
 
     Arguments: lines: (name, index -> value) each; the first is drawn strongest. description: for readers who see no
     picture. The scale shows all values from the second entry on: the first epochs of a training are often off every
@@ -27,7 +27,7 @@ def curves(lines: Sequence[tuple[str, Mapping[int, float | None]]], description:
     low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     low, high = low - pad, high + pad
-    parts = [*_frame(x_label), *_y_ticks(_nice(low, high, 4), low, high)]
+    parts = [*_frame("epoch"), *_y_ticks(_nice(low, high, 4), low, high)]
     for at in _whole_ticks(length):
         x = _x(at - 1, 0, max(1, length - 1))
         parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 14}" text-anchor="middle">{at}</text>')

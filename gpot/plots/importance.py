@@ -25,8 +25,8 @@ def importance_figure(matrices: Mapping[str, NDArray[np.float64]], factors: Sequ
     image = None
     for axis, (name, matrix) in zip(axes, matrices.items(), strict=True):
         largest = matrix.max(axis=0, keepdims=True)
-        shown = np.divide(matrix, largest, out=np.zeros_like(matrix), where=largest > 0)
-        image = axis.imshow(shown, cmap=_COLOURS, vmin=0, vmax=1, aspect="auto")
+        relative = np.divide(matrix, largest, out=np.zeros_like(matrix), where=largest > 0)
+        image = axis.imshow(relative, cmap=_COLOURS, vmin=0, vmax=1, aspect="auto")
         axis.set_title(name, fontsize=9)
         axis.set_xticks(range(len(factors)), factors, rotation=45, ha="right", fontsize=8)
         axis.set_yticks(range(len(matrix)), [str(c) for c in range(len(matrix))], fontsize=8)

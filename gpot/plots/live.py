@@ -16,12 +16,12 @@ _SIDE = 4.2  # inches
 def density_figure(density: ArrayLike, extent: Extent, paths: ArrayLike) -> Figure:
     """A density and paths of particles, as `trajectories_panel` has them; a path (T, 2) that is not finite is left out
     and counted in the title."""
-    moved = np.asarray(paths)
-    kept = np.isfinite(moved).all(axis=(0, 2))
+    trajectories = np.asarray(paths)
+    inside = np.isfinite(trajectories).all(axis=(0, 2))
     figure = Figure(figsize=(_SIDE, _SIDE), layout="constrained")
     ax = figure.subplots()
-    trajectories_panel(ax, moved[:, kept] if kept.any() else np.zeros((1, 1, 2)), density, extent)
-    lost = int((~kept).sum())
+    trajectories_panel(ax, trajectories[:, inside] if inside.any() else np.zeros((1, 1, 2)), density, extent)
+    lost = int((~inside).sum())
     ax.set_title("density, trajectories (dot: end)" + (f", {lost} out of domain" if lost else ""))
     return figure
 

@@ -72,10 +72,10 @@ def mesh_panel(ax: Axes, lines: ArrayLike, limit: float = LIMIT) -> LineCollecti
 
     Far from all data a map may have no finite value: a line has a gap there, and such points are counted in the corner.
     """
-    found = np.asarray(lines)
-    lost = ~np.isfinite(found).all(axis=-1, keepdims=True) if found.dtype.kind == "f" else np.zeros(1, dtype=bool)
-    drawn = expect("mesh lines", np.where(lost, 0.0, found), ("m", "p", 2))
-    mesh = LineCollection(list(np.where(lost, np.nan, drawn)), colors=MESH, linewidths=0.6)
+    values = np.asarray(lines)
+    lost = ~np.isfinite(values).all(axis=-1, keepdims=True) if values.dtype.kind == "f" else np.zeros(1, dtype=bool)
+    finite = expect("mesh lines", np.where(lost, 0.0, values), ("m", "p", 2))
+    mesh = LineCollection(list(np.where(lost, np.nan, finite)), colors=MESH, linewidths=0.6)
     ax.add_collection(mesh, autolim=False)
     frame_map(ax, (-limit, limit, -limit, limit))
     if lost.any():
@@ -162,14 +162,14 @@ def energy_panel(
         raise BadInput(f"paper: one number or None for each of {len(names)} rows; got {len(paper)}.")
     where = np.arange(len(names))
     ax.barh(where, energies, 0.6, color=OURS, xerr=errors, error_kw={"elinewidth": 1.0}, label="ours")
-    shown = [(value, k) for k, value in enumerate(paper) if value is not None]
-    if shown:
-        ax.plot(*zip(*shown, strict=True), "D", color=PAPER, markersize=5.5, markeredgecolor="white", label="paper")
+    marks = [(value, k) for k, value in enumerate(paper) if value is not None]
+    if marks:
+        ax.plot(*zip(*marks, strict=True), "D", color=PAPER, markersize=5.5, markeredgecolor="white", label="paper")
     ends = energies if errors is None else energies + errors
     for k, energy in enumerate(energies):  # right of the bar and of the mark
         ax.annotate(number("energy", energy, paper[k], ""), (max(ends[k], paper[k] or 0.0), k), (7.0, 0.0), va="center",
                     textcoords="offset points", fontsize=8.5)  # fmt: skip
-    largest = max([*ends, *(value for value, _ in shown)])
+    largest = max([*ends, *(value for value, _ in marks)])
     ax.set(xlim=(0.0, 1.6 * largest if largest > 0.0 else 1.0), ylim=(len(names) - 0.4, -0.6), xlabel="energy")
     ax.set_yticks(where, names)
     ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -219,6 +219,6 @@ def number(key: str, ours: float | None, paper: float | None, name: str | None =
     """`cost 2.781 (paper 2.60)`, to the digits of the tables; empty without a number of ours."""
     if ours is None:
         return ""
-    shown = metric(key)
-    beside = "" if paper is None else f" (paper {shown.paper_text(paper)})"
-    return f"{shown.name.lower() if name is None else name} {shown.text(ours)}{beside}".strip()
+    names = metric(key)
+    beside = "" if paper is None else f" (paper {names.paper_text(paper)})"
+    return f"{names.name.lower() if name is None else name} {names.text(ours)}{beside}".strip()

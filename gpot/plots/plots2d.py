@@ -177,8 +177,8 @@ def figure4(columns: Sequence[Figure4Column]) -> Figure:
 
     Where columns have `times` and `kinetic`, a last row shows the energy over time, and in total beside the paper's.
     """
-    measured = any(column.kinetic is not None for column in columns)
-    figure, (upper, *lower) = _parts(columns, 2, 0.87, 2.3 if measured else 0.0)
+    has_energy = any(column.kinetic is not None for column in columns)
+    figure, (upper, *lower) = _parts(columns, 2, 0.87, 2.3 if has_energy else 0.0)
     axes = _panels(upper, columns, 2)
     vmax = max(expect("density", column.density, ("k", "k")).max() for column in columns)
     speeds = [np.linalg.norm(expect("velocity", column.velocity, ("l", "l", 2)), axis=-1) for column in columns]
@@ -197,7 +197,7 @@ def figure4(columns: Sequence[Figure4Column]) -> Figure:
     share_numbers(axes)
     for image, row, label in zip(images, axes, ("density", SPEED_LABEL), strict=True):
         colour_bar(image, list(row), label)
-    if measured:
+    if has_energy:
         over_time, total = lower[0].subplots(1, 2, width_ratios=(1.4, 1.0))
         _kinetic_panel(over_time, columns)
         errors = [column.energy_stderr for column in columns]

@@ -80,23 +80,23 @@ def expect(what: str, array: ArrayLike, shape: tuple[int | str, ...], sizes: dic
     Raises: BadInput for another shape, an empty array, or an entry that is not a finite number.
     """
     sizes = {} if sizes is None else sizes
-    wanted = f"({', '.join(str(length) for length in shape)}{',' if len(shape) == 1 else ''})"
+    expected = f"({', '.join(str(length) for length in shape)}{',' if len(shape) == 1 else ''})"
     known = ", ".join(f"{s} = {sizes[s]}" for s in dict.fromkeys(shape) if isinstance(s, str) and s in sizes)
-    found = np.asarray(array)
-    fits = found.ndim == len(shape) and found.size > 0
-    for letter, length in zip(shape, found.shape, strict=False):
+    values = np.asarray(array)
+    fits = values.ndim == len(shape) and values.size > 0
+    for letter, length in zip(shape, values.shape, strict=False):
         fits = fits and length == (sizes.setdefault(letter, length) if isinstance(letter, str) else letter)
-    if not fits or found.dtype.kind not in "fiu":
+    if not fits or values.dtype.kind not in "fiu":
         raise BadInput(
-            f"{what}: an array of numbers of shape {wanted}{' with ' + known if known else ''} is drawn; got shape "
-            f"{found.shape} of {found.dtype}. Pass one of that shape."
+            f"{what}: an array of numbers of shape {expected}{' with ' + known if known else ''} is drawn; got shape "
+            f"{values.shape} of {values.dtype}. Pass one of that shape."
         )
-    bad = int(found.size - np.isfinite(found).sum())
+    bad = int(values.size - np.isfinite(values).sum())
     if bad:
         raise BadInput(
-            f"{what}: finite numbers are drawn, and {bad} of {found.size} are not. Leave those out and say how many."
+            f"{what}: finite numbers are drawn, and {bad} of {values.size} are not. Leave those out and say how many."
         )
-    return found.astype(np.float64)
+    return values.astype(np.float64)
 
 
 # OKLab (Ottosson, 2020): (lightness, green-red, blue-yellow) -> cube roots of cone responses -> linear sRGB

@@ -47,12 +47,12 @@ def animate_traversals(
     sizes = {"d": len(row_labels)}
     expect_names("points", points)
     blocks = [checked_images(name, images, ("m", "d", "k", "C", "S", "S"), sizes) for name, images in points.items()]
-    shown = None if values is None else expect("values", values, ("k",), sizes)
+    texts = None if values is None else expect("values", values, ("k",), sizes)
     if fps < 1:
         raise BadInput(f"An animation has at least 1 frame a second; got fps={fps}.")
     there = range(sizes["k"])
     frames = [
-        _frame(list(points), [block[:, :, k] for block in blocks], row_labels, None if shown is None else shown[k])
+        _frame(list(points), [block[:, :, k] for block in blocks], row_labels, None if texts is None else texts[k])
         for k in (*there, *there[-2:0:-1])
     ]
     gif, film = path.with_suffix(".gif"), path.with_suffix(".mp4")

@@ -32,10 +32,10 @@ def as_rgb(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.moveaxis(np.where(lost, tile, images), -3, -1)
 
 
-def tiled(drawn: NDArray[np.float32]) -> NDArray[np.float32]:
+def tiled(images: NDArray[np.float32]) -> NDArray[np.float32]:
     """(r, c, S, S, 3) -> one picture of r rows and c columns, with gaps between and around."""
     after = ((0, 0), (0, 0), (PAD, 0), (PAD, 0), (0, 0))
-    padded = np.pad(drawn, after, constant_values=_GAP).swapaxes(1, 2)
+    padded = np.pad(images, after, constant_values=_GAP).swapaxes(1, 2)
     joined = padded.reshape(padded.shape[0] * padded.shape[1], -1, 3)
     return np.pad(joined, ((0, PAD), (0, PAD), (0, 0)), constant_values=_GAP)
 
@@ -54,9 +54,9 @@ def checked_images(
     name: str, images: ArrayLike, shape: tuple[int | str, ...], sizes: dict[str, int]
 ) -> NDArray[np.float32]:
     """Images as float32, NaN in all pixels where one is not finite. Raises: BadInput, see `expect`, or for pixels."""
-    found = np.asarray(images)
-    kept = np.isfinite(found) if found.dtype.kind == "f" else np.ones(1, dtype=bool)
-    pixels = expect(f"'{name}', images", np.where(kept, found, 0.0), shape, sizes).astype(np.float32)
+    values = np.asarray(images)
+    finite = np.isfinite(values) if values.dtype.kind == "f" else np.ones(1, dtype=bool)
+    pixels = expect(f"'{name}', images", np.where(finite, values, 0.0), shape, sizes).astype(np.float32)
     if sizes["C"] not in (1, 3):
         raise BadInput(
             f"'{name}': images have 1 or 3 channels; got {sizes['C']}. Axes are {', '.join(map(str, shape))}."
@@ -65,7 +65,7 @@ def checked_images(
         raise BadInput(
             f"'{name}': pixels lie in [0, 1]; got {pixels.min():.3g} to {pixels.max():.3g}. Divide grey levels by 255."
         )
-    pixels[~np.broadcast_to(kept, pixels.shape).all(axis=(-3, -2, -1))] = np.nan
+    pixels[~np.broadcast_to(finite, pixels.shape).all(axis=(-3, -2, -1))] = np.nan
     return pixels
 
 

@@ -53,19 +53,19 @@ def traversal_figure(
     if set(changes) != set(names):
         raise BadInput(f"changes: one entry is drawn for each of {', '.join(names)}; got {', '.join(changes)}.")
     images = [checked_images(name, panels[name], ("d", "k", "C", "S", "S"), sizes) for name in names]
-    moved = [_changes(name, changes[name], sizes) for name in names]
+    change_of = [_changes(name, changes[name], sizes) for name in names]
     carries = np.asarray(informative)
     if carries.shape != (sizes["d"],) or carries.dtype != bool:
         raise BadInput(f"informative: one bool for each of {sizes['d']} rows; got {carries.shape} of {carries.dtype}.")
     ticks = None if values is None else expect("values", values, ("k",), sizes)
-    largest = max((float(np.nanmax(c)) for c in moved if np.isfinite(c).any()), default=0.0)
+    largest = max((float(np.nanmax(c)) for c in change_of if np.isfinite(c).any()), default=0.0)
 
     labels = 0.16 + 0.075 * max(map(len, row_labels))
     panel = (WIDTH - labels - 2 * _MARGIN) / max(len(names), 3)
     side = panel - _BARS - _BETWEEN
     pitch = sizes["S"] + PAD
     tall = side * (sizes["d"] * pitch + PAD) / (sizes["k"] * pitch + PAD)
-    lines = [_summary(*each, carries) for each in zip(images, moved, strict=True)]
+    lines = [_summary(*each, carries) for each in zip(images, change_of, strict=True)]
     below = (max(text.count("\n") + 1 for text in lines) + (ticks is not None)) * _LINE + 0.2
     width, height = labels + len(names) * panel + 2 * _MARGIN, _HEAD + _NAMES + tall + below + _MARGIN
     figure = Figure(figsize=(width, height))
@@ -76,7 +76,7 @@ def traversal_figure(
         grid = figure.add_axes((left / width, bottom / height, side / width, tall / height))
         bars = figure.add_axes(((left + side + 0.04) / width, bottom / height, (_BARS - 0.04) / width, tall / height))
         _grid_panel(grid, images[j], ticks, row_labels if j == 0 else [])
-        _bars_panel(bars, moved[j], carries, largest, grid, pitch)
+        _bars_panel(bars, change_of[j], carries, largest, grid, pitch)
         grid.set_xlabel(lines[j], fontsize=NUMBERS, labelpad=3.0)
         grid.set_title(name, pad=24.0, fontsize=10.5)  # above the bars' heading: it may be wider than the images
         bars.set_title("change\nper step, %", fontsize=_SMALL, fontweight="normal", pad=4.0, loc="left")
@@ -90,8 +90,8 @@ def _grid_panel(ax: Axes, images: NDArray[np.float32], values: Any, labels: Sequ
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0.0, pad=3.0)
     ax.set_yticks(row_middles(d, side)[: len(labels)], labels)
-    shown = [] if values is None else sorted({0, (k - 1) // 2 if k % 2 else 0, k - 1})
-    ax.set_xticks([row_middles(k, side)[j] for j in shown], [coordinate(values[j]) for j in shown], fontsize=_SMALL)
+    ticks = [] if values is None else sorted({0, (k - 1) // 2 if k % 2 else 0, k - 1})
+    ax.set_xticks([row_middles(k, side)[j] for j in ticks], [coordinate(values[j]) for j in ticks], fontsize=_SMALL)
 
 
 def _bars_panel(
@@ -116,10 +116,10 @@ def _bars_panel(
 def _summary(images: NDArray[np.float32], changes: NDArray[np.float64], informative: NDArray[np.bool_]) -> str:
     """Mean changes of the rows of a block, informative or not, and how many images are lost."""
     parts = []
-    for chosen, name in ((informative, "informative row"), (~informative, "other")):
-        if chosen.any():
-            known = changes[chosen & ~np.isnan(changes)]
-            mean, number = _percent(known.mean() if len(known) else np.nan), int(chosen.sum())
+    for mask, name in ((informative, "informative row"), (~informative, "other")):
+        if mask.any():
+            known = changes[mask & ~np.isnan(changes)]
+            mean, number = _percent(known.mean() if len(known) else np.nan), int(mask.sum())
             rows = f"the {number}" if len(known) == number else f"{len(known)} of {number}"
             parts.append(f"{mean} % on {rows} {name}{'s' if number > 1 else ''}")
     lost = int(np.isnan(images).any(axis=(2, 3, 4)).sum())
@@ -138,12 +138,12 @@ def _percent(change: float) -> str:
 
 
 def _changes(name: str, changes: ArrayLike, sizes: dict[str, int]) -> NDArray[np.float64]:
-    found = np.asarray(changes)
-    unknown = np.isnan(found) if found.dtype.kind == "f" else np.zeros(1, dtype=bool)
-    known = expect(f"'{name}', image changes", np.where(unknown, 0.0, found), ("d",), sizes)
-    if known.min() < 0.0 or known.max() > 1.0:
+    values = np.asarray(changes)
+    unknown = np.isnan(values) if values.dtype.kind == "f" else np.zeros(1, dtype=bool)
+    numbers = expect(f"'{name}', image changes", np.where(unknown, 0.0, values), ("d",), sizes)
+    if numbers.min() < 0.0 or numbers.max() > 1.0:
         raise BadInput(
-            f"'{name}': image changes are in grey levels, 0 to 1; got {known.min():.3g} to {known.max():.3g}. "
+            f"'{name}': image changes are in grey levels, 0 to 1; got {numbers.min():.3g} to {numbers.max():.3g}. "
             "Pass them as they are, not in percent."
         )
-    return np.where(unknown, np.nan, known)
+    return np.where(unknown, np.nan, numbers)

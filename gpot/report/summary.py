@@ -51,7 +51,7 @@ def comparisons(payload: Mapping[str, Any]) -> list[Comparison]:
     Rows of ours alone (a variant after a colon) have no printed number of their own. Of tables of settings what counts
     is how the paper's budget is configured, not the budget at hand.
     """
-    item, found = Item.of(payload["item"]), {}
+    item, numbers = Item.of(payload["item"]), {}
     if item is None:
         return []
     settings = item.settings
@@ -64,8 +64,8 @@ def comparisons(payload: Mapping[str, Any]) -> list[Comparison]:
             ours, number = row.get(metric), printed(item, base, metric, row["dataset"])
             scored_otherwise = metric in names.SCORES and row.get("protocol") != "with_shape"
             if ours is not None and number is not None and not scored_otherwise:
-                found[row["dataset"], base, metric] = Comparison(number, ours, row.get(f"{metric}_spread"))
-    return list(found.values())
+                numbers[row["dataset"], base, metric] = Comparison(number, ours, row.get(f"{metric}_spread"))
+    return list(numbers.values())
 
 
 def likelihood_change(payload: Mapping[str, Any]) -> float | None:
@@ -93,22 +93,22 @@ def _line(item: str, payload: Mapping[str, Any] | None) -> tuple[str, ...]:
     if payload is None:
         return (label, "not made", *[names.NULL] * (len(HEADS) - 2))
     seconds, memory = f"{payload['seconds']:.0f}", _memory(payload.get("peak_memory_gb"))
-    compared, change = comparisons(payload), likelihood_change(payload)
-    changed = names.NULL if change is None else f"{change:.1e}"
-    if not compared:
-        return (label, "none", *[names.NULL] * 4, changed, seconds, memory)
-    off = [abs(c.difference) for c in compared]
-    worst = max(compared, key=lambda c: abs(c.difference))
+    pairs, change = comparisons(payload), likelihood_change(payload)
+    nll_change = names.NULL if change is None else f"{change:.1e}"
+    if not pairs:
+        return (label, "none", *[names.NULL] * 4, nll_change, seconds, memory)
+    off = [abs(c.difference) for c in pairs]
+    worst = max(pairs, key=lambda c: abs(c.difference))
     number = worst.printed
     what = f"{names.metric(number.metric).name}, {row_name(number.row, FLOW_OF[number.dataset])}"
     return (
         label,
-        str(len(compared)),
-        str(sum(c.printed.agrees(c.ours) for c in compared)),
+        str(len(pairs)),
+        str(sum(c.printed.agrees(c.ours) for c in pairs)),
         str(sum(value <= _NEAR for value in off)),
         f"{statistics.median(off):.1%}",
         f"{worst.difference:+.1%} ({what}{worst.in_spreads})",
-        changed,
+        nll_change,
         seconds,
         memory,
     )

@@ -89,20 +89,20 @@ class Grid:
 def grids(payload: Row) -> list[Grid]:
     """The tables of a result: scores (a row per protocol), transport and fidelity, settings; those with entries."""
     rows = _checked(payload)
-    found = []
+    grid_list = []
     scored = [row for row in rows if any(row.get(key) is not None for key in names.SCORES)]
     if scored:
         order = list(names.PROTOCOLS)
         scored.sort(key=lambda row: order.index(row["protocol"]))  # stable: the order of rows stays
         more = [key for key in names.MORE_SCORES if any(row.get(key) is not None for row in scored)]
-        found.append(_grid(_SCORE_TITLE, payload, scored, [*names.SCORES, *more], labels=("protocol",)))
+        grid_list.append(_grid(_SCORE_TITLE, payload, scored, [*names.SCORES, *more], labels=("protocol",)))
     tables = {_TRANSPORT_TITLE: names.TRANSPORT, _SETTING_TITLE: names.SETTINGS, _TRAVERSAL_TITLE: names.TRAVERSALS}
     for title, keys in tables.items():
         if any(row.get(key) is not None for row in rows for key in keys):
-            found.append(_grid(title, payload, _merged(rows, keys), keys))
+            grid_list.append(_grid(title, payload, _merged(rows, keys), keys))
     if payload.get("optimum"):
-        found.append(_optimum_grid(payload["optimum"]))
-    return found
+        grid_list.append(_optimum_grid(payload["optimum"]))
+    return grid_list
 
 
 def _optimum_grid(optimum: Mapping[str, Sequence[Row]]) -> Grid:
@@ -232,9 +232,9 @@ def _merged(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
     """Rows that are the same but for the protocol, once. Rows whose numbers differ stay apart: nothing is hidden."""
     identity = ("row", "dataset", "flow", "seed")
     numbers = [k for key in keys for k in (key, f"{key}_stderr", f"{key}_spread")]
-    kept: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
     for row in rows:
-        for other in kept:
+        for other in groups:
             if all(other.get(k) == row.get(k) for k in identity) and all(
                 other.get(k) is None or row.get(k) is None or other[k] == row[k] for k in numbers
             ):
@@ -242,8 +242,8 @@ def _merged(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
                 other["paper"] = {**(row.get("paper") or {}), **(other.get("paper") or {})}
                 break
         else:
-            kept.append(dict(row))
-    return list(kept)
+            groups.append(dict(row))
+    return list(groups)
 
 
 def write_all(folder: str | Path, item: str, payload: Row) -> dict[str, Path]:

@@ -35,21 +35,21 @@ def terminal(payload: Row, width: int) -> Group:
     """
     tables: list[Table] = []
     for k, grid in enumerate(grids(payload)):
-        upright, turned = _upright(grid), _turned(grid)
-        in_parts = [(_parts(each, width), each) for each in (upright, turned)]
+        upright, transposed = _upright(grid), _turned(grid)
+        in_parts = [(_parts(each, width), each) for each in (upright, transposed)]
         many = len(upright.columns) > 1 + len(grid.rows)  # of equals, the one that is higher than wide
         parts, layout = min(in_parts[:: -1 if many else 1], key=lambda each: len(each[0]))
-        for part, chosen in enumerate(parts):
+        for part, columns in enumerate(parts):
             name = grid.title + (f", {part + 1} of {len(parts)}" if len(parts) > 1 else "")
             table = Table(
                 title=Text(name if k or part else f"{title(payload)}\n{name}"), title_justify="left",
                 caption=Text(grid.note if part == len(parts) - 1 else ""),
             )  # fmt: skip
-            for j in chosen:
+            for j in columns:
                 table.add_column(
                     Text(layout.columns[j][0]), justify="left" if j < layout.n_labels else "right", no_wrap=True
                 )
-            for texts in zip(*(layout.columns[j][1:] for j in chosen), strict=True):
+            for texts in zip(*(layout.columns[j][1:] for j in columns), strict=True):
                 table.add_row(*map(Text, texts))
             tables.append(table)
     return Group(*tables, *map(Text, provenance(payload)))

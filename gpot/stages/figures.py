@@ -66,8 +66,8 @@ def particles(config: Config, store: Store, results: Results, optimum: Optimum |
     lines = mesh_lines()
     mesh = gaussian_path(fine, lines.reshape(-1, 2))[0].reshape(len(frames), *lines.shape)
     colours = polar_colours(z.numpy(), radius=_WELL_INSIDE)
-    shown = np.linspace(0, _ANIMATED_STEPS, _SNAPSHOTS).round().astype(int)
-    paths = save_figure(figure1(frames[shown], times[shown], colours, mesh[shown]), folder / "fig1")
+    snapshots = np.linspace(0, _ANIMATED_STEPS, _SNAPSHOTS).round().astype(int)
+    paths = save_figure(figure1(frames[snapshots], times[snapshots], colours, mesh[snapshots]), folder / "fig1")
     return paths + animate_particles(frames, colours, folder / "fig1.gif", mesh=mesh)
 
 
@@ -195,8 +195,8 @@ def _optimum(optimum: Optimum | None, results: Results, stem: Path) -> list[Path
     if optimum is None:
         return []
     floor = optimum["flow"]
-    aimed = [result for result in results if result.row.row.moves or result.row.key == "cpflow"]
-    costs = {_name(result): statistics.fmean(m["cost"] for m in result.metrics) for result in aimed}
+    aiming = [result for result in results if result.row.row.moves or result.row.key == "cpflow"]
+    costs = {_name(result): statistics.fmean(m["cost"] for m in result.metrics) for result in aiming}
     figure = optimum_figure(
         [p["n"] for p in floor], [p["mean"] for p in floor], [p["spread"] for p in floor], costs,
         ("data to N(0, I)", optimum["gaussian"][-1]["mean"]),

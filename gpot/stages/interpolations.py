@@ -24,18 +24,18 @@ def interpolations(
 ) -> list[Path]:
     """`<item>_1.png`, ... a data point each, `<item>.gif`, and `<item>_traversals.npz` for the report page: `images`
     (panels, m, d, k, C, S, S) uint8 with the axes in the order of the figure, `panels`, `kl`, `values`."""
-    item, shown = config.report.item, config.report.traversal
+    item, settings = config.report.item, config.report.traversal
     first = results[0].artifact
     kl, values = first.array("kl.npy"), first.array("values.npy")
     order = np.argsort(-kl)
-    carries = informative(torch.from_numpy(kl), shown.threshold).numpy()[order]
+    carries = informative(torch.from_numpy(kl), settings.threshold).numpy()[order]
     artifacts = {row_name(result.row.key, config.flow.name): result.artifact for result in results}
     images = {name: artifact.array("images.npy")[:, order] for name, artifact in artifacts.items()}
     changes = {name: artifact.array("change.npy")[:, order] for name, artifact in artifacts.items()}
     labels = [f"KL {value:.2f}" for value in kl[order]]
     paths = []
-    step = (len(values) - 1) // (shown.n_values - 1)
-    for point in range(min(shown.n_shown, shown.n_points)):
+    step = (len(values) - 1) // (settings.n_values - 1)
+    for point in range(min(settings.n_shown, settings.n_points)):
         figure = traversal_figure(
             {name: stack[point, :, ::step] / 255 for name, stack in images.items()},
             {name: change[point] for name, change in changes.items()},

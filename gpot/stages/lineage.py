@@ -40,9 +40,9 @@ class Lineage:
         for name, key in artifact.manifest["inputs"].items():
             above = self.artifacts.get((name, key))
             if above is not None:
-                found = above if name == stage else self.behind(above, stage)
-                if found is not None:
-                    return found
+                match = above if name == stage else self.behind(above, stage)
+                if match is not None:
+                    return match
         return None
 
     def origin(self) -> dict[str, Any]:

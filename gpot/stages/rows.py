@@ -89,14 +89,16 @@ def report_rows(config: Config) -> list[ReportRow]:
     first = [ReportRow("latent", Row.latent, (config,))] if coded else []
     flows, gps = [], []
     for variant in config.report.variants.values():
-        given = {name: getattr(variant, name) for name in ("flow", "gp", "penalty")}
-        changed = dataclasses.replace(config, **{name: group for name, group in given.items() if group is not None})
+        groups = {name: getattr(variant, name) for name in ("flow", "gp", "penalty")}
+        variant_config = dataclasses.replace(
+            config, **{name: group for name, group in groups.items() if group is not None}
+        )
         suffix = f":{variant.label}" if variant.label else ""
         if variant.flow is not None and variant.gp is None and variant.penalty is None:
-            flows.append(ReportRow(variant.flow.name + suffix, Row.flow, (changed,)))
+            flows.append(ReportRow(variant.flow.name + suffix, Row.flow, (variant_config,)))
         else:
-            row = gp_row(changed)
-            gps.append(ReportRow(row.value + suffix, row, _repeated(changed, seeds)))
+            row = gp_row(variant_config)
+            gps.append(ReportRow(row.value + suffix, row, _repeated(variant_config, seeds)))
     own = [ReportRow("flow", Row.flow, (config,))]
     if not item.traversal:
         own += [ReportRow("flow+rotation", Row.rotation, (config,))]

@@ -73,11 +73,11 @@ def embed_pictures(paths: Mapping[str, Path], at_most: int) -> dict[str, Embedde
     Raises: BadInput where they do not fit at the narrowest.
     """
     for width in _WIDTHS:
-        found = {name: _picture(path, width) for name, path in paths.items()}
-        if sum(len(picture.uri) for picture in found.values()) <= at_most:
+        pictures = {name: _picture(path, width) for name, path in paths.items()}
+        if sum(len(picture.uri) for picture in pictures.values()) <= at_most:
             if width < _WIDTHS[0]:
                 log.info("pictures are at most %d pixels wide, to fit %.1f MB", width, at_most / 1e6)
-            return found
+            return pictures
     raise BadInput(
         f"{len(paths)} pictures were to fit {at_most / 1e6:.1f} MB, and at {_WIDTHS[-1]} pixels of width they do not. "
         "Take some out of the report folder."
@@ -110,8 +110,8 @@ def _picture(path: Path, width: int) -> Embedded:
         flat = flat.resize((width, round(size[1] * width / size[0])), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     flat.save(out, "PNG", optimize=True)
-    kept = content if flat.size == size and len(content) <= out.tell() else out.getvalue()
-    return Embedded(data_uri("image/png", kept), *flat.size)
+    smallest = content if flat.size == size and len(content) <= out.tell() else out.getvalue()
+    return Embedded(data_uri("image/png", smallest), *flat.size)
 
 
 def _text(content: bytes) -> str:

@@ -71,13 +71,13 @@ def words(stem: str, models: Sequence[str] = ()) -> Words:
     item, _, rest = stem.partition("_")
     known = Item.of(item)
     title = known.title if known else item
-    shown = f" of {', '.join(dict.fromkeys(models))}" if models else ""
+    of_models = f" of {', '.join(dict.fromkeys(models))}" if models else ""
     if re.fullmatch(r"\d+", rest) or (known and "axes" in known.subject):
         point = f"data point {rest}" if rest else "data points"
         return Words(
-            f"{title}. A block of decoded images for each code space{shown}: a row for each coordinate, along which "
-            "that coordinate alone grows from left to right.",
+            f"{title}. A block of decoded images for each code space{of_models}: a row for each coordinate, along "
+            "which that coordinate alone grows from left to right.",
             f"Images along the axes of each code space, {point}. Rows that carry no information should stay the same.",
         )
     extra = f", {rest.replace('_', ' ')}" if rest else ""
-    return Words(f"{title}{extra}: figure{shown}.", f"{title}{extra}.")
+    return Words(f"{title}{extra}: figure{of_models}.", f"{title}{extra}.")

@@ -146,11 +146,11 @@ class ItemView:
     @property
     def median_off(self) -> str:
         """Median of the absolute relative differences: `3.1%`."""
-        found = sorted(abs(line.relative) for line in self.lines if line.relative is not None)
-        if not found:
+        offs = sorted(abs(line.relative) for line in self.lines if line.relative is not None)
+        if not offs:
             return names.NULL
-        half = len(found) // 2
-        return percent(found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2, sign=False)
+        half = len(offs) // 2
+        return percent(offs[half] if len(offs) % 2 else (offs[half - 1] + offs[half]) / 2, sign=False)
 
 
 def missing_item(key: str) -> ItemView:
@@ -223,11 +223,11 @@ def minus(text: str) -> str:
     return re.sub(r"(?<![\w)])-(?=[\d.])", MINUS, re.sub(r"\b(\d[\d.]*)e([+-]?\d+)\b", _power, text))
 
 
-def _power(found: re.Match[str]) -> str:
-    exponent = int(found[2])
+def _power(match: re.Match[str]) -> str:
+    exponent = int(match[2])
     if abs(exponent) <= _SMALL_EXPONENT:
-        return format(Decimal(found[0]), "f")
-    return f"{found[1]}×10{str(exponent).translate(_RAISED)}"
+        return format(Decimal(match[0]), "f")
+    return f"{match[1]}×10{str(exponent).translate(_RAISED)}"
 
 
 def _models(payload: Payload) -> Iterable[Model]:
@@ -237,10 +237,10 @@ def _models(payload: Payload) -> Iterable[Model]:
     several = len({p.dataset for p in printed}) > 1
     settings = bool(printed) and all(p.metric in names.SETTINGS for p in printed)
     for dataset, base in dict.fromkeys((p.dataset, p.row) for p in printed):
-        wanted = [p for p in printed if (p.dataset, p.row) == (dataset, base)]
+        numbers = [p for p in printed if (p.dataset, p.row) == (dataset, base)]
         rows = [row for row in payload["rows"] if _matches(row, dataset, base, settings)]
         for row in rows or [{"row": base, "dataset": dataset}]:
-            lines = tuple(_line(p, row) for p in wanted)
+            lines = tuple(_line(p, row) for p in numbers)
             yield Model(row_label(payload, row), names.DATASETS.get(dataset, dataset) if several else "", lines)
 
 
@@ -251,21 +251,21 @@ def _matches(row: Mapping[str, Any], dataset: str, base: str, variants: bool) ->
 
 
 def _line(printed: Printed, row: Mapping[str, Any]) -> Line:
-    shown = names.metric(printed.metric)
+    metric = names.metric(printed.metric)
     ours = row.get(printed.metric)
     # a row has no paper's number where it is about another flow than the paper's
     if ours is None or printed.metric not in (row.get("paper") or {}):
-        return Line(shown.name, minus(printed.text), names.NULL, "", names.NULL, names.NULL, False, None)
+        return Line(metric.name, minus(printed.text), names.NULL, "", names.NULL, names.NULL, False, None)
     value = printed.value
     # of a log-density the zero is arbitrary, so only the difference means something
-    relative = None if shown.unit == "nats" or value == 0 else (ours - value) / abs(value)
+    relative = None if metric.unit == "nats" or value == 0 else (ours - value) / abs(value)
     stderr, spread = row.get(f"{printed.metric}_stderr"), row.get(f"{printed.metric}_spread")
     return Line(
-        shown.name + (f" ({shown.unit})" if shown.unit else ""), minus(printed.text), minus(shown.text(ours)),
-        "" if stderr is None else f"± {minus(shown.text(stderr))}",
-        "0" if ours == value else minus(shown.difference_text(ours, value)),
+        metric.name + (f" ({metric.unit})" if metric.unit else ""), minus(printed.text), minus(metric.text(ours)),
+        "" if stderr is None else f"± {minus(metric.text(stderr))}",
+        "0" if ours == value else minus(metric.difference_text(ours, value)),
         names.NULL if relative is None else percent(relative), printed.agrees(ours), relative,
-        "" if spread is None else minus(shown.text(spread)),
+        "" if spread is None else minus(metric.text(spread)),
         "" if not spread else minus(names.spreads_text(ours, value, spread)),
     )  # fmt: skip
 

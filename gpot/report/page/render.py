@@ -100,7 +100,7 @@ def render(page: Page) -> str:
 
 
 def _flow_json(page: Page) -> list[dict[str, Any]]:
-    found = []
+    groups = []
     for key, data in page.flow_data.items():
         flows = [
             {"name": flow.name, "frames": pack(flow.frames), "mesh": pack(flow.mesh), "left_out": flow.left_out}
@@ -108,8 +108,8 @@ def _flow_json(page: Page) -> list[dict[str, Any]]:
             if flow.group == key
         ]
         if flows:
-            found.append({"title": data.title, "x": pack(data.x), "colours": pack_bytes(data.colours), "flows": flows})
-    return found
+            groups.append({"title": data.title, "x": pack(data.x), "colours": pack_bytes(data.colours), "flows": flows})
+    return groups
 
 
 def _json(value: Any) -> str:

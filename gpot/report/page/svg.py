@@ -22,9 +22,9 @@ def curves(lines: Sequence[tuple[str, Mapping[int, float | None]]], description:
     picture. The scale shows all values from the second entry on: the first epochs of a training are often off every
     scale, and are then drawn as far as the frame.
     """
-    shown = [v for _, values in lines for v in list(values.values())[min(1, len(values) - 1) :] if v is not None]
+    visible = [v for _, values in lines for v in list(values.values())[min(1, len(values) - 1) :] if v is not None]
     length = max(max(values) for _, values in lines)
-    low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
+    low, high = (min(visible), max(visible)) if visible else (0.0, 1.0)
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     low, high = low - pad, high + pad
     parts = [*_frame("epoch"), *_y_ticks(_nice(low, high, 4), low, high)]
@@ -78,8 +78,8 @@ def histogram(errors: ArrayLike, description: str) -> str:
 
 
 def _svg(parts: Iterable[str], description: str) -> str:
-    said = escape(description, quote=True)
-    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{said}">{"".join(parts)}</svg>'
+    label = escape(description, quote=True)
+    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 def _frame(x_label: str) -> list[str]:
@@ -96,8 +96,8 @@ def _y_ticks(ticks: Sequence[float], low: float, high: float) -> list[str]:
     for tick in ticks:
         y = _y(tick, low, high)
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f} H{_WIDTH - _RIGHT}"/>')
-        shown = f"{tick:.6g}".replace("-", "−")
-        parts.append(f'<text x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{shown}</text>')
+        text = f"{tick:.6g}".replace("-", "−")
+        parts.append(f'<text x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{text}</text>')
     return parts
 
 

@@ -48,9 +48,9 @@ def read_traversals(path: Path) -> Traversals:
         images, panels, kl, values = (file[name] for name in _NAMES)
     if images.ndim == 6:
         images = images[:, :, :, :, None]
-    wanted = (len(panels), *images.shape[1:2], len(kl), len(values))
+    shape = (len(panels), *images.shape[1:2], len(kl), len(values))
     fits = images.ndim == 7 and images.size > 0 and images.dtype == np.uint8
-    if not fits or images.shape[:4] != wanted or images.shape[4] not in (1, 3) or len(set(images.shape[5:])) != 1:
+    if not fits or images.shape[:4] != shape or images.shape[4] not in (1, 3) or len(set(images.shape[5:])) != 1:
         raise BadInput(
             f"{path.name} must hold images (panels, m, d, k, C, S, S) of uint8 for {len(panels)} panels, {len(kl)} "
             f"coordinates and {len(values)} values; found {images.shape} of {images.dtype}. {_again(path)}"
@@ -58,30 +58,30 @@ def read_traversals(path: Path) -> Traversals:
     return Traversals(images, tuple(map(str, panels)), kl.astype(np.float64), values.astype(np.float64))
 
 
-def traversal_data(title: str, found: Traversals, at_most: int) -> dict[str, Any]:
+def traversal_data(title: str, views: Traversals, at_most: int) -> dict[str, Any]:
     """What the page's script shows: a sheet of d rows and k columns for each panel and data point.
 
     Images of one channel are ink on white, as in the figures. Data points are kept in their order while their sheets
     fit `at_most` bytes, the first one always; `left_out` counts the others.
     """
-    n_panels, m, *_, side = found.images.shape
+    n_panels, m, *_, side = views.images.shape
     sheets: list[list[str]] = [[] for _ in range(n_panels)]
     size = 0
     for point in range(m):
-        made = [png(_sheet(found.images[panel, point])).uri for panel in range(n_panels)]
-        size += sum(map(len, made))
+        uris = [png(_sheet(views.images[panel, point])).uri for panel in range(n_panels)]
+        size += sum(map(len, uris))
         if point and size > at_most:
             break
-        for panel, uri in zip(sheets, made, strict=True):
+        for panel, uri in zip(sheets, uris, strict=True):
             panel.append(uri)
     return {
         "title": title,
-        "panels": list(found.panels),
+        "panels": list(views.panels),
         "points": len(sheets[0]),
         "left_out": m - len(sheets[0]),
         "side": side,
-        "kl": [round(float(value), 3) for value in found.kl],
-        "values": [round(float(value), 4) for value in found.values],
+        "kl": [round(float(value), 3) for value in views.kl],
+        "values": [round(float(value), 4) for value in views.values],
         "sheets": sheets,
     }
 

@@ -81,9 +81,9 @@ def curve_charts(results: Results) -> list[Chart]:
         lines = [(metric, _course(values)) for metric, values in zip(watched, courses, strict=True)]
         ends = [(metric, list(values.values())[-1]) for metric, values in lines]
         last = ", ".join(f"{metric} {value:.4g}" for metric, value in ends if value is not None)
-        said = f"{name}: {' and '.join(watched)} over {courses.shape[1]} epochs, at the end {last}"
+        words = f"{name}: {' and '.join(watched)} over {courses.shape[1]} epochs, at the end {last}"
         key = "; ".join(f"{'dashed' if k else 'line'} {metric}" for k, metric in enumerate(watched))
-        charts.append(Chart(name, curves(lines, minus(said)), minus(f"{key}. At the end: {last}.")))
+        charts.append(Chart(name, curves(lines, minus(words)), minus(f"{key}. At the end: {last}.")))
     return charts
 
 
@@ -142,7 +142,7 @@ def _course(values: NDArray[np.float64]) -> dict[int, float | None]:
 def _histogram(name: str, errors: NDArray[np.float64]) -> Chart:
     finite = errors[np.isfinite(errors)]
     zeros, lost = int((finite == 0).sum()), len(errors) - len(finite)
-    said = f"mean {finite.mean():.1e}, largest {finite.max():.1e} nats" if len(finite) else "no finite error"
+    summary = f"mean {finite.mean():.1e}, largest {finite.max():.1e} nats" if len(finite) else "no finite error"
     extra = (f"; {zeros} exactly 0, the bar at the left" if zeros else "") + (f"; {lost} not finite" if lost else "")
-    caption = minus(f"{len(errors):,d} points: {said}{extra}.")
+    caption = minus(f"{len(errors):,d} points: {summary}{extra}.")
     return Chart(name, histogram(finite, f"Histogram of log-determinant errors of {name}: {caption}"), caption)

@@ -10,7 +10,7 @@ from torch import Tensor
 from gpot.config.schema import OptimizerConfig, VaeConfig
 from gpot.tracking.names import VAE_TERMS
 from gpot.training.schedule import adam
-from third_party.btcvae import BetaTCVAE, LossTerms, annealing, btcvae_loss, pressure
+from third_party.btcvae import BetaTCVAE, LossTerms, annealing, btcvae_loss, pressure, training_forward
 
 
 class VAEModule(L.LightningModule):
@@ -28,7 +28,8 @@ class VAEModule(L.LightningModule):
         self.dataset_size, self.steps = dataset_size, steps
 
     def _terms(self, x: Tensor, anneal: float, factor: float = 1.0) -> LossTerms:
-        logits, mean, log_variance, z = (tensor.float() for tensor in self.network(x))
+        found = training_forward(self.network, x) if x.device.type == "cpu" else self.network(x)
+        logits, mean, log_variance, z = (tensor.float() for tensor in found)
         return btcvae_loss(
             logits, x, mean, log_variance, z,
             dataset_size=self.dataset_size,

@@ -1,5 +1,6 @@
 """beta-TCVAE: a variational autoencoder whose total correlation is penalized. See README.md."""
 
+from third_party.btcvae.fast import training_forward
 from third_party.btcvae.loss import (
     Estimator,
     LossTerms,
@@ -20,4 +21,5 @@ __all__ = [
     "log_densities",
     "log_importance_weights",
     "pressure",
+    "training_forward",
 ]

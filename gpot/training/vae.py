@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
+import torch
 from torch import Tensor
 
 from gpot.config.schema import OptimizerConfig, VaeConfig
 from gpot.tracking.names import VAE_TERMS
 from gpot.training.schedule import adam
 from third_party.btcvae import BetaTCVAE, LossTerms, annealing, btcvae_loss, pressure, training_forward
+
+
+def _values(terms: LossTerms) -> Tensor:
+    """The loss and its parts, without a gradient."""
+    return torch.stack([terms.total, *(getattr(terms, term) for term in VAE_TERMS)]).detach()
 
 
 class VAEModule(L.LightningModule):
@@ -26,6 +32,7 @@ class VAEModule(L.LightningModule):
         super().__init__()
         self.network, self.config, self.optimizer_config = network, config, optimizer
         self.dataset_size, self.steps = dataset_size, steps
+        self._totals = torch.zeros(1 + len(VAE_TERMS))
 
     def _terms(self, x: Tensor, anneal: float, factor: float = 1.0) -> LossTerms:
         found = training_forward(self.network, x) if x.device.type == "cpu" else self.network(x)
@@ -37,19 +44,26 @@ class VAEModule(L.LightningModule):
             anneal=anneal, estimator=self.config.estimator,
         )  # fmt: skip
 
+    def on_train_epoch_start(self) -> None:
+        self._totals = torch.zeros(1 + len(VAE_TERMS), device=self.device)
+
     def training_step(self, batch: tuple[Tensor], _: int) -> Tensor:
         step, config = self.global_step + 1, self.config
         factor = pressure(step, config.pressure_start, config.pressure_steps)
         terms = self._terms(batch[0], annealing(step, config.annealing_steps), factor)
-        self._log("train", terms)
+        self._totals += _values(terms)
         return terms.total
 
-    def validation_step(self, batch: tuple[Tensor], _: int) -> None:
-        self._log("val", self._terms(batch[0], 1.0))
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
+        if batch_index + 1 == self.trainer.num_training_batches:  # six numbers a step are a tenth of Lightning's step
+            self._log("train", self._totals / (batch_index + 1))
 
-    def _log(self, stage: str, terms: LossTerms) -> None:
-        values = {f"{stage}/{term}": getattr(terms, term) for term in VAE_TERMS}
-        self.log_dict({f"{stage}/loss": terms.total} | values, on_step=False, on_epoch=True)
+    def validation_step(self, batch: tuple[Tensor], _: int) -> None:
+        self._log("val", _values(self._terms(batch[0], 1.0)))
+
+    def _log(self, stage: str, values: Tensor) -> None:
+        names = [f"{stage}/{term}" for term in ("loss", *VAE_TERMS)]
+        self.log_dict(dict(zip(names, values, strict=True)), on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         return adam(list(self.network.parameters()), self.optimizer_config, self.steps)

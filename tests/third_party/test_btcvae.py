@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.conftest import shared_path
-from third_party.btcvae import BetaTCVAE, Estimator, annealing, btcvae_loss, log_densities, log_importance_weights
+from third_party.btcvae import BetaTCVAE, Estimator, annealing, btcvae_loss, log_densities, log_importance_weights, loss
 
 GOLDEN_SIZE = 737_280
 TOLERANCE = 1e-12
@@ -153,6 +153,15 @@ def test_three_terms_sum_to_the_kl_of_the_samples(estimator: Estimator) -> None:
     bernoulli = -(x * probability.log() + (1 - x) * (1 - probability).log()).sum() / 6
     torch.testing.assert_close(loss.reconstruction, bernoulli, rtol=1e-12, atol=0)
     torch.testing.assert_close(loss.total, bernoulli + 2 * mi + 3 * tc + 2.5 * dwkl, rtol=1e-12, atol=1e-12)
+
+
+def test_a_batch_in_blocks_is_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    whole = log_densities(*posteriors(7, 3), 40)
+    monkeypatch.setattr(loss, "_PAIRS", 2 * 7)
+    torch.manual_seed(0)
+    for part, one in zip(log_densities(*posteriors(7, 3), 40), whole, strict=True):
+        torch.testing.assert_close(part, one, rtol=1e-12, atol=0)
 
 
 def test_annealing() -> None:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LOG_2_PI = math.log(2 * math.pi)
+_PAIRS = 2**16
 
 
 class Estimator(str, Enum):
@@ -80,13 +81,17 @@ def log_densities(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """log q(z|x), log q(z), log prod_d q(z_d), log p(z), each (B,), from (B, D) samples, means and log-variances."""
     log_w = log_importance_weights(len(z), dataset_size, estimator, z)
-    pairs = log_normal(z[:, None, :], mean[None, :, :], log_variance[None, :, :])  # (B, B, D)
+    repeats = z.shape[1] if estimator is Estimator.released else 1
+    means, log_variances = (parameters.T[:, None, :].contiguous() for parameters in (mean, log_variance))
+    log_qz, log_prod_qz = [], []
+    some = max(1, _PAIRS // len(z))  # samples at a time, so that what they make stays in a CPU's cache
+    for samples, weights in zip(z.split(some), log_w.split(some), strict=True):
+        pairs = log_normal(samples.T[:, :, None], means, log_variances)  # (D, some, B)
+        log_qz.append(torch.logsumexp(pairs.sum(0) + repeats * weights, dim=1))
+        log_prod_qz.append(torch.logsumexp(pairs + weights, dim=2).sum(0))
     log_qz_x = log_normal(z, mean, log_variance).sum(1)
     log_pz = log_normal(z, torch.zeros_like(z), torch.zeros_like(z)).sum(1)
-    repeats = z.shape[1] if estimator is Estimator.released else 1
-    log_qz = torch.logsumexp(pairs.sum(2) + repeats * log_w, dim=1)
-    log_prod_qz = torch.logsumexp(pairs + log_w[:, :, None], dim=1).sum(1)
-    return log_qz_x, log_qz, log_prod_qz, log_pz
+    return log_qz_x, torch.cat(log_qz), torch.cat(log_prod_qz), log_pz
 
 
 def annealing(step: int, steps: int) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.conftest import shared_path
 from third_party.ffjord import FFJORD
-from third_party.ffjord.model import Snapshot
+from third_party.ffjord.model import Snapshot, _estimate_formula, _estimate_written
 
 HIDDEN = [(7,), (8, 6), (7, 5, 6), (6, 5, 4, 5)]
 
@@ -129,6 +129,28 @@ def test_gradient_of_the_exact_trace_equals_autograd(hidden: tuple[int, ...]) ->
     ours, theirs = (torch.autograd.grad(values @ weights, parameters, **options) for values in (closed, twice))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_written_gradients_of_the_estimate_equal_autograd(hidden: tuple[int, ...]) -> None:
+    """First derivatives in y and the layers, and second ones, which are those of the plain formula."""
+    net, e = snapshot(random_flow(3, hidden).requires_grad_(False), 0.6), torch.randn(5, 3, dtype=torch.float64)
+    y = torch.randn(5, 3, dtype=torch.float64)
+    layers = [part for layer in zip(net.weights, net.biases, strict=True) for part in layer]
+    inputs = [tensor.detach().requires_grad_() for tensor in (y, *layers)]
+    weights = torch.randn(5, 3, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    found = []
+    for rate in (_estimate_written, _estimate_formula):
+        velocity, estimate = rate(inputs[0], e, *inputs[1:])
+        loss = (velocity * weights[0]).sum() + (estimate.square() * weights[1]).sum()
+        first = torch.autograd.grad(loss, inputs, retain_graph=True)
+        again = torch.autograd.grad(loss, inputs, create_graph=True)
+        second = torch.autograd.grad(
+            sum(g.square().sum() for g in again), inputs, allow_unused=True, materialize_grads=True
+        )
+        found.append([velocity, estimate, *first, *again, *second])
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-11)
 
 
 def test_log_det_equals_autograd_of_the_solved_map() -> None:

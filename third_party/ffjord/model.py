@@ -11,7 +11,7 @@ At a fixed time each layer of v is affine in y (see `ConcatSquash`), so v is a p
 It is evaluated as a sigmoid network, by tanh u = 2 sigmoid(2u) - 1: PyTorch's sigmoid takes a sixth of its tanh's time.
 With the slopes :math:`S_k = h_k (1 - h_k)` of the hidden units, diagonal, one matrix per sample, the transposed
 Jacobian is :math:`W_0 S_0 W_1 \cdots S_{L-1} W_L`. Both divergences are closed forms in these matrices: they call no
-automatic differentiation, and it differentiates them.
+automatic differentiation, and it differentiates them; of the estimate they are written out (`written.py`).
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint, odeint_adjoint
 
+from third_party.ffjord.written import Rate, with_written_gradient
+
 SOLVERS = ("dopri5", "rk4")
 DIVERGENCES = ("exact", "hutchinson")
 
 State = tuple[Tensor, ...]
-Divergence = Callable[["Snapshot", list[Tensor]], Tensor]
+Rule = Callable[["Snapshot", Tensor], Rate]  # the network at one time and y: velocity and divergence
 
 
 class Snapshot(NamedTuple):
@@ -57,12 +59,14 @@ class Snapshot(NamedTuple):
         r"""tr dv/dy, shape (n,), exact.
 
         One and two hidden layers cost no more than a single tangent, whatever d, see `_coupling`:
-        :math:`S_0 \cdot C` and :math:`S_0^\top C\, S_1`. More layers: d tangents, which start behind the first.
+        :math:`S_0 \cdot C` and :math:`S_0^\top C\, S_1`. More layers: d tangents, which start behind the first layer
+        and of which the last takes d numbers.
         """
         if self.coupling is None:
-            behind = Snapshot(self.weights[1:], self.biases[1:], None)
-            columns = behind.tangent(slopes[1:], self.weights[0] * slopes[0][:, None, :])
-            return columns.diagonal(dim1=1, dim2=2).sum(1)
+            tangents = self.weights[0] * slopes[0][:, None, :]
+            for weight, slope in zip(self.weights[1:-1], slopes[1:], strict=True):
+                tangents = (tangents @ weight) * slope[:, None, :]
+            return tangents.flatten(1) @ self.weights[-1].T.flatten()
         if len(slopes) == 1:
             return slopes[0] @ self.coupling
         return ((slopes[0] @ self.coupling) * slopes[1]).sum(1)
@@ -215,16 +219,15 @@ class FFJORD(nn.Module):
         if self.solver == "rk4" and (self.n_steps is None or self.n_steps < 1):
             raise ValueError(f"solver 'rk4' needs n_steps >= 1 per CNF, got {self.n_steps}")
 
-    def _solve(self, cnf: CNF, state: State, divergence: Divergence | None = None, reverse: bool = False) -> State:
-        """Carries (y,) or, with a divergence, (y, log_det) through one CNF."""
+    def _solve(self, cnf: CNF, state: State, rule: Rule | None = None, reverse: bool = False) -> State:
+        """Carries (y,) or, with a rule, (y, log_det) through one CNF."""
         self._check_solver()
         function = cnf.odefunc
         function.evaluations = 0
 
         def rate(net: Snapshot, y: Tensor) -> State:
             function.evaluations += 1
-            velocity, slopes = net.velocity(y)
-            return (velocity,) if divergence is None else (velocity, divergence(net, slopes))
+            return net.velocity(y)[:1] if rule is None else rule(net, y)
 
         net, end = function.diffeq, float(cnf.sqrt_end_time) ** 2
         t0, t1 = (end, 0.0) if reverse else (0.0, end)
@@ -243,12 +246,27 @@ class FFJORD(nn.Module):
         return state
 
 
-def _trace(net: Snapshot, slopes: list[Tensor]) -> Tensor:
-    return net.trace(slopes)
+def _trace(net: Snapshot, y: Tensor) -> Rate:
+    velocity, slopes = net.velocity(y)
+    return velocity, net.trace(slopes)
 
 
-def _estimate(e: Tensor) -> Divergence:
-    return lambda net, slopes: (net.tangent(slopes, e) * e).sum(1)
+def _estimate(e: Tensor) -> Rule:
+    def rule(net: Snapshot, y: Tensor) -> Rate:
+        layers = [part for layer in zip(net.weights, net.biases, strict=True) for part in layer]
+        learning = torch.is_grad_enabled() and net.weights[0].requires_grad
+        return (_estimate_written if learning else _estimate_formula)(y, e, *layers)
+
+    return rule
+
+
+def _estimate_formula(y: Tensor, e: Tensor, *layers: Tensor) -> Rate:
+    net = Snapshot(layers[::2], layers[1::2], None)
+    velocity, slopes = net.velocity(y)
+    return velocity, (net.tangent(slopes, e) * e).sum(1)
+
+
+_estimate_written = with_written_gradient(_estimate_formula)
 
 
 def _rk4(net: ODENet, rate: Callable[[Snapshot, Tensor], State], state: State, t0: float, t1: float, n: int) -> State:

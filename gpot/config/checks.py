@@ -6,16 +6,20 @@ from collections.abc import Callable
 
 import torch
 
-from gpot.config.choices import Inverse, LoggerKind, PenaltyKind, Source, VelocityName, WandbMode
+from gpot.config.choices import Inverse, LoggerKind, PenaltyKind, Source, WandbMode
 from gpot.config.schema import (
     BNAFConfig,
     Config,
     CPFlowConfig,
     DSpritesConfig,
+    FamilyConfig,
     FFJORDConfig,
     GpConfig,
     ImagesConfig,
+    MlpConfig,
     PenaltyConfig,
+    SpectralConfig,
+    TwistConfig,
 )
 from gpot.errors import BadConfig
 from gpot.maths.charts import Chart
@@ -50,14 +54,14 @@ def dimensions_agree(config: Config) -> None:
 def families_fit(config: Config) -> None:
     dim = config.dataset.dim
     for name, gp in gps_of(config).items():
-        if gp.velocity is VelocityName.twist and dim < 3:
+        if isinstance(gp.family, TwistConfig) and dim < 3:
             raise BadConfig(
-                f"{name}.velocity=twist turns planes by angles that depend on other coordinates: it needs dataset.dim "
+                f"{name}=twist turns planes by angles that depend on other coordinates: it needs dataset.dim "
                 f"of at least 3, got {dim}. Type gp=ridge or gp=toy_ridge."
             )
-        if gp.velocity is VelocityName.spectral and (dim != 2 or gp.chart is Chart.direct):
+        if isinstance(gp.family, SpectralConfig) and (dim != 2 or gp.chart is Chart.direct):
             raise BadConfig(
-                f"{name}.velocity=spectral solves Euler's equations on the square: it needs dataset.dim of 2 and "
+                f"{name}={gp.name} solves Euler's equations on the square: it needs dataset.dim of 2 and "
                 f"{name}.chart=cube or gaussian, got {dim} and {gp.chart.value}. Type gp=mlp or gp=ridge, or "
                 f"{name}.chart=gaussian."
             )
@@ -69,9 +73,9 @@ def penalty_has_a_path(config: Config) -> None:
         name: (v.gp or config.gp, v.penalty or config.penalty) for name, v in variants.items() if v.flow is None
     }
     for name, (gp, penalty) in runs.items():
-        if gp.velocity is VelocityName.twist and penalty.acting is not PenaltyKind.none:
+        if isinstance(gp.family, TwistConfig) and penalty.acting is not PenaltyKind.none:
             raise BadConfig(
-                f"{name}gp.velocity=twist has no time, so no path that {name}penalty={penalty.name} could be of. "
+                f"{name}gp=twist has no time, so no path that {name}penalty={penalty.name} could be of. "
                 f"Type {'penalty=none' if not name else name + 'penalty.weight=0'}, or gp=ridge."
             )
 
@@ -99,12 +103,17 @@ def seeds_differ(config: Config) -> None:
 def blocks_fit(config: Config) -> None:
     dim = config.dataset.dim
     for name, gp in gps_of(config).items():
-        blocks = gp.mlp.n_blocks
-        if gp.velocity is VelocityName.mlp and blocks is not None and not 1 <= blocks <= dim - 1:
+        blocks = gp.family.n_blocks if isinstance(gp.family, MlpConfig) else None
+        if blocks is not None and not 1 <= blocks <= dim - 1:
             raise BadConfig(
-                f"{name}.mlp.n_blocks must lie in 1..{dim - 1} for points of dimension {dim} (eq. 14), got {blocks}. "
-                f"Set {name}.mlp.n_blocks=null for all of them."
+                f"{name}.family.n_blocks must lie in 1..{dim - 1} for points of dimension {dim} (eq. 14), got "
+                f"{blocks}. Set {name}.family.n_blocks=null for all of them."
             )
+
+
+def sizes_of(family: FamilyConfig) -> dict[str, int | None]:
+    """The sizes among the settings of a family, by name; of a list the smallest."""
+    return {name: min(size, default=0) if isinstance(size, list) else size for name, size in vars(family).items()}
 
 
 def sizes_positive(config: Config) -> None:
@@ -150,13 +159,7 @@ def sizes_positive(config: Config) -> None:
             f"{name}.n_validation": gp.n_validation,
             f"{name}.n_steps": gp.n_steps,
             f"{name}.logdet_tolerance": gp.logdet_tolerance,
-            f"{name}.mlp.hidden": min(gp.mlp.hidden, default=0),
-            f"{name}.ridge.width": gp.ridge.width,
-            f"{name}.spectral.modes": gp.spectral.modes,
-            f"{name}.spectral.n_steps": gp.spectral.n_steps,
-            f"{name}.twist.n_layers": gp.twist.n_layers,
-            f"{name}.twist.width": gp.twist.width,
-        }
+        } | {f"{name}.family.{option}": size for option, size in sizes_of(gp.family).items()}
     for name, value in values.items():
         if value is not None and value <= 0:
             what = "a list of positive numbers" if name.endswith(("hidden", "sizes")) else "a positive number"

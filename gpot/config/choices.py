@@ -66,13 +66,6 @@ class Source(str, Enum):
     data = "data"
 
 
-class VelocityName(str, Enum):
-    mlp = "mlp"
-    ridge = "ridge"
-    spectral = "spectral"
-    twist = "twist"  # no velocity: couplings without an ODE
-
-
 class Inverse(str, Enum):
     """How BNAF is inverted: one bracketed root finding per coordinate, or not at all, as in the paper."""
 

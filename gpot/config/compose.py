@@ -20,6 +20,11 @@ from gpot.errors import BadConfig
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
+# Keys that the group `gp` had once, and what is typed now
+MOVED = {name: f"Type gp={name}, and its settings as gp.family.*." for name in ("mlp", "ridge", "spectral", "twist")}
+MOVED["velocity"] = "The option of the group says the family: type gp=mlp or gp=ridge."
+
+
 def to_config(tree: DictConfig, typed: Sequence[str] = ()) -> Config:
     """Typed object of a composed tree, after the rules of `checks`. Raises: BadConfig, or OmegaConf's own errors.
 
@@ -48,7 +53,9 @@ def refuse_added_keys(node: Any, path: str = "") -> None:
 def known_keys(name: str, keys: Sequence[str]) -> str:
     """The sentence that follows an unknown key: those that exist, and the nearest one."""
     near = difflib.get_close_matches(name, keys, n=1)
-    return f"The keys of this group are: {', '.join(keys)}." + (f" Did you mean '{near[0]}'?" if near else "")
+    meant = MOVED.get(name) if "family" in keys else None
+    meant = meant or (f"Did you mean '{near[0]}'?" if near else "")
+    return f"The keys of this group are: {', '.join(keys)}. {meant}".rstrip()
 
 
 def sibling(config: Config, experiment: str, **groups: str) -> Config:

@@ -30,7 +30,6 @@ from gpot.config.choices import (
     Split,
     Strategy,
     Upstream,
-    VelocityName,
     WandbMode,
 )
 from gpot.config.resolvers import register_resolvers
@@ -43,13 +42,14 @@ from third_party.btcvae import Estimator
 # OmegaConf reads the annotations at run time, on Python 3.10 too: Optional[...] stays.
 
 
-@dataclass
+@dataclass(kw_only=True)
 class DatasetConfig:
     """What every dataset has; the flow sees points of dimension `dim`."""
 
     name: str
     scale: str  # which column of the budget holds this dataset's epochs and sample counts
     dim: int
+    mlp_hidden: list[int] = field(default_factory=lambda: [50, 50, 50])  # of the GP flow `mlp`: the paper's (Table 4)
 
 
 @dataclass
@@ -163,18 +163,23 @@ class CPFlowConfig(FlowConfig):
 
 
 @dataclass
-class MlpConfig:
+class FamilyConfig:
+    """What moves the particles of a GP flow: a velocity, or couplings. Each family has its own settings."""
+
+
+@dataclass
+class MlpConfig(FamilyConfig):
     hidden: list[int]
     n_blocks: Optional[int]  # null: dim - 1, which gives every divergence-free field
 
 
 @dataclass
-class RidgeConfig:
+class RidgeConfig(FamilyConfig):
     width: int
 
 
 @dataclass
-class SpectralConfig:
+class SpectralConfig(FamilyConfig):
     """Euler's equations solved for the velocity: only its initial value is learned. For points of dimension 2."""
 
     modes: int  # sines per coordinate of the stream function
@@ -182,18 +187,17 @@ class SpectralConfig:
 
 
 @dataclass
-class TwistConfig:
-    n_layers: int = 12
-    width: int = 64  # of the hidden layer of each angle
+class TwistConfig(FamilyConfig):
+    """Couplings without an ODE, and so without a velocity. For points of dimension 3 or more."""
+
+    n_layers: int
+    width: int  # of the hidden layer of each angle
 
 
 @dataclass
 class GpConfig:
     name: str
-    velocity: VelocityName
-    mlp: MlpConfig
-    ridge: RidgeConfig
-    spectral: SpectralConfig
+    family: FamilyConfig
     chart: Chart
     rotation: Rotation
     method: Method
@@ -206,7 +210,6 @@ class GpConfig:
     epochs: int
     epochs_penalized: int  # Table 4 gives runs with Euler's penalty another number of epochs
     batch_size: int
-    twist: TwistConfig = field(default_factory=TwistConfig)
     seed: Optional[int] = None  # of the GP flow alone, so that repetitions share a frozen flow; null: the run's seed
 
 
@@ -473,7 +476,7 @@ GROUPS: dict[str, type] = {
 }
 
 
-# Groups whose options are of several kinds: each kind extends the group's class
+# Groups whose options are of several kinds: each kind extends the group's class, or stands in its `family`
 KINDS: dict[str, dict[str, type]] = {
     "dataset": {
         "dsprites": DSpritesConfig,
@@ -484,6 +487,7 @@ KINDS: dict[str, dict[str, type]] = {
         "points": PointsConfig,
     },
     "flow": {"ffjord": FFJORDConfig, "bnaf": BNAFConfig, "cpflow": CPFlowConfig},
+    "gp": {"gp": GpConfig, "mlp": MlpConfig, "ridge": RidgeConfig, "spectral": SpectralConfig, "twist": TwistConfig},
 }
 
 

@@ -34,12 +34,12 @@ class SpectralVelocity(Velocity):
         if dim != 2:
             raise BadConfig(
                 f"the spectral velocity solves Euler's equations on a square, so dim=2 is needed, found dim={dim}; "
-                "take gp.velocity=mlp or ridge, with penalty=euler_latent to come near Euler's equations"
+                "take gp=mlp or gp=ridge, with penalty=euler_latent to come near Euler's equations"
             )
         if modes < 1 or n_steps < 1:
             raise BadConfig(
                 "the spectral velocity needs at least one sine per coordinate and one step of the solver, found "
-                f"modes={modes}, n_steps={n_steps}; try gp.spectral.modes=8 gp.spectral.n_steps=15"
+                f"modes={modes}, n_steps={n_steps}; try gp.family.modes=8 gp.family.n_steps=15"
             )
         self.n_steps = n_steps
         self.initial = nn.Parameter(torch.empty(modes, modes).uniform_(-initial_scale, initial_scale))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gpot.config.choices import PenaltyKind, VelocityName
-from gpot.config.schema import Config
+from gpot.config.choices import PenaltyKind
+from gpot.config.schema import Config, SpectralConfig
 from gpot.flows.base import FrozenFlow
 from gpot.gp.base import GaussianPreserving
 from gpot.paper.rows import Row
@@ -22,7 +22,7 @@ _ROW_OF_PENALTY = {PenaltyKind.none: Row.gp, PenaltyKind.euler: Row.gp_euler, Pe
 
 def gp_row(config: Config) -> Row:
     """The row of the config's own GP flow."""
-    if config.gp.velocity is VelocityName.spectral:
+    if isinstance(config.gp.family, SpectralConfig):
         return Row.gp_spectral
     return _ROW_OF_PENALTY[config.penalty.acting]
 

@@ -1,68 +1,62 @@
-"""The families of flows: for each kind of flow config its network, adapter, likelihood, and what keys need of it.
+"""The families of flows and of GP flows, one record each: network, adapter, likelihood, and what keys need of it.
 
-A new family is one config class (`gpot/config/schema.py`), one adapter (`gpot/flows/`), and an entry in each function.
+A new family is one config class (`gpot/config/schema.py`), for a flow one adapter (`gpot/flows/`), and a record here.
 """
 
 from __future__ import annotations
 
-from functools import partial, singledispatch
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from gpot.config.choices import Solver
-from gpot.config.schema import BNAFConfig, CPFlowConfig, FFJORDConfig, FlowConfig
+from gpot.config.schema import (
+    BNAFConfig,
+    CPFlowConfig,
+    FamilyConfig,
+    FFJORDConfig,
+    FlowConfig,
+    GpConfig,
+    MlpConfig,
+    RidgeConfig,
+    SpectralConfig,
+    TwistConfig,
+)
 from gpot.flows.bnaf import BNAFFlow
 from gpot.flows.cpflow import CPFlowFlow
 from gpot.flows.ffjord import FFJORDFlow
+from gpot.gp.base import GaussianPreserving
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.spectral import SpectralVelocity
+from gpot.gp.twist import TwistFlow
+from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.stages.plain import plain, without
 from gpot.training.flow import LogLikelihood
 from third_party.bnaf import BNAF
 from third_party.cpflow import CPFlow
 from third_party.ffjord import FFJORD
 
-_USED_LATER = ("weights", "solver", "tolerance", "solver_steps", "inverse")
+
+@dataclass(frozen=True)
+class FlowFamily:
+    """How the flows of one config class are built, trained and named in keys.
+
+    network: (config, dimension, for training or not) -> fresh weights. adapter: the network as a flow of gpot.
+    likelihood: how training sees the network. architecture: the fields that say its shape. evaluation: what the values
+    of the frozen flow depend on besides its weights.
+    """
+
+    network: Callable[[Any, int, bool], nn.Module]
+    adapter: Callable[[Any, Any], nn.Module]
+    likelihood: Callable[[Any, Any], LogLikelihood]
+    architecture: tuple[str, ...]
+    evaluation: Callable[[Any], dict[str, Any]]
 
 
-def training_settings(flow: FlowConfig) -> dict[str, Any]:
-    """What trained weights depend on: all but how the frozen flow is solved or inverted, which is chosen at its use."""
-    # a finer validation came later: where there is none, keys are as they were
-    plainly = ("validation_steps",) if getattr(flow, "validation_steps", None) is None else ()
-    return without(flow, *_USED_LATER, *plainly)
-
-
-@singledispatch
-def network(flow: FlowConfig, dim: int, *, training: bool = False) -> nn.Module:
-    """The network with fresh weights, set up for training or for the frozen flow."""
-    raise NotImplementedError(type(flow))
-
-
-@singledispatch
-def adapter(flow: FlowConfig, trained: Any) -> nn.Module:
-    """The network as a flow of gpot (`gpot.flows.base.Flow`)."""
-    raise NotImplementedError(type(flow))
-
-
-@singledispatch
-def architecture(flow: FlowConfig) -> dict[str, Any]:
-    """The shape of the network: with the weights of a file, all that the flow is."""
-    raise NotImplementedError(type(flow))
-
-
-@singledispatch
-def evaluation_settings(flow: FlowConfig) -> dict[str, Any]:
-    """What the values of the frozen flow depend on besides its weights, for keys."""
-    raise NotImplementedError(type(flow))
-
-
-@singledispatch
-def log_likelihood(flow: FlowConfig, net: Any) -> LogLikelihood:
-    """How training sees the network."""
-    raise NotImplementedError(type(flow))
-
-
-@network.register
-def _(flow: FFJORDConfig, dim: int, *, training: bool = False) -> nn.Module:
+def _ffjord(flow: FFJORDConfig, dim: int, training: bool) -> nn.Module:
     solver = flow.training_solver if training else flow.solver
     n_steps = flow.training_steps if training else flow.solver_steps
     return FFJORD(
@@ -71,25 +65,7 @@ def _(flow: FFJORDConfig, dim: int, *, training: bool = False) -> nn.Module:
     )  # fmt: skip
 
 
-@adapter.register
-def _(flow: FFJORDConfig, trained: Any) -> nn.Module:
-    return FFJORDFlow(trained)
-
-
-@architecture.register
-def _(flow: FFJORDConfig) -> dict[str, Any]:
-    return {"name": flow.name, "hidden": flow.hidden, "n_blocks": flow.n_blocks}
-
-
-@evaluation_settings.register
-def _(flow: FFJORDConfig) -> dict[str, Any]:
-    if flow.solver is Solver.rk4:
-        return {"solver": flow.solver.value, "steps": flow.solver_steps}
-    return {"solver": flow.solver.value, "tolerance": flow.tolerance}
-
-
-@log_likelihood.register
-def _(flow: FFJORDConfig, net: Any) -> LogLikelihood:
+def _ffjord_likelihood(flow: FFJORDConfig, net: Any) -> LogLikelihood:
     def validated(x: Tensor) -> tuple[Tensor, Tensor]:
         steps, net.n_steps = net.n_steps, flow.validation_steps or net.n_steps
         try:
@@ -100,55 +76,120 @@ def _(flow: FFJORDConfig, net: Any) -> LogLikelihood:
     return LogLikelihood(partial(net, divergence=flow.divergence.value), validated)
 
 
-@network.register
-def _(flow: BNAFConfig, dim: int, *, training: bool = False) -> nn.Module:
-    return BNAF(dim, width=flow.width, n_layers=flow.n_layers, n_blocks=flow.n_blocks)
+def _ffjord_evaluation(flow: FFJORDConfig) -> dict[str, Any]:
+    fixed = flow.solver is Solver.rk4
+    return {"solver": flow.solver.value} | ({"steps": flow.solver_steps} if fixed else {"tolerance": flow.tolerance})
 
 
-@adapter.register
-def _(flow: BNAFConfig, trained: Any) -> nn.Module:
-    return BNAFFlow(trained, inverse=flow.inverse.value, tolerance=flow.tolerance)
-
-
-@architecture.register
-def _(flow: BNAFConfig) -> dict[str, Any]:
-    return {"name": flow.name, "width": flow.width, "n_layers": flow.n_layers, "n_blocks": flow.n_blocks}
-
-
-@evaluation_settings.register
-def _(flow: BNAFConfig) -> dict[str, Any]:
-    return {"inverse": flow.inverse.value, "tolerance": flow.tolerance}
-
-
-@log_likelihood.register
-def _(flow: BNAFConfig, net: Any) -> LogLikelihood:
-    return LogLikelihood(net, net)
-
-
-@network.register
-def _(flow: CPFlowConfig, dim: int, *, training: bool = False) -> nn.Module:
+def _cpflow(flow: CPFlowConfig, dim: int, training: bool) -> nn.Module:
     return CPFlow(
         dim, width=flow.width, depth=flow.depth, n_blocks=flow.n_blocks,
         activation=flow.activation.value, actnorm=flow.actnorm.value,
     )  # fmt: skip
 
 
-@adapter.register
-def _(flow: CPFlowConfig, trained: Any) -> nn.Module:
-    return CPFlowFlow(trained, tolerance=flow.tolerance)
+FLOWS: dict[type[FlowConfig], FlowFamily] = {
+    FFJORDConfig: FlowFamily(
+        network=_ffjord,
+        adapter=lambda flow, trained: FFJORDFlow(trained),
+        likelihood=_ffjord_likelihood,
+        architecture=("name", "hidden", "n_blocks"),
+        evaluation=_ffjord_evaluation,
+    ),
+    BNAFConfig: FlowFamily(
+        network=lambda flow, dim, training: BNAF(dim, width=flow.width, n_layers=flow.n_layers, n_blocks=flow.n_blocks),
+        adapter=lambda flow, trained: BNAFFlow(trained, inverse=flow.inverse.value, tolerance=flow.tolerance),
+        likelihood=lambda flow, net: LogLikelihood(net, net),
+        architecture=("name", "width", "n_layers", "n_blocks"),
+        evaluation=lambda flow: {"inverse": flow.inverse.value, "tolerance": flow.tolerance},
+    ),
+    CPFlowConfig: FlowFamily(
+        network=_cpflow,
+        adapter=lambda flow, trained: CPFlowFlow(trained, tolerance=flow.tolerance),
+        likelihood=lambda flow, net: LogLikelihood(
+            partial(net, log_det=flow.training_log_det.value), partial(net, log_det="exact")
+        ),
+        architecture=("name", "width", "depth", "n_blocks", "activation", "actnorm"),
+        evaluation=lambda flow: {"tolerance": flow.tolerance},
+    ),
+}
 
 
-@architecture.register
-def _(flow: CPFlowConfig) -> dict[str, Any]:
-    kept = ("name", "width", "depth", "n_blocks", "activation", "actnorm")
-    return {name: plain(getattr(flow, name)) for name in kept}
+def network(flow: FlowConfig, dim: int, *, training: bool = False) -> nn.Module:
+    """The network with fresh weights, set up for training or for the frozen flow."""
+    return FLOWS[type(flow)].network(flow, dim, training)
 
 
-@evaluation_settings.register
-def _(flow: CPFlowConfig) -> dict[str, Any]:
-    return {"tolerance": flow.tolerance}
+def adapter(flow: FlowConfig, trained: Any) -> nn.Module:
+    """The network as a flow of gpot (`gpot.flows.base.Flow`)."""
+    return FLOWS[type(flow)].adapter(flow, trained)
 
 
-@log_likelihood.register
-def _(flow: CPFlowConfig, net: Any) -> LogLikelihood:
-    return LogLikelihood(partial(net, log_det=flow.training_log_det.value), partial(net, log_det="exact"))
+def log_likelihood(flow: FlowConfig, net: Any) -> LogLikelihood:
+    """How training sees the network."""
+    return FLOWS[type(flow)].likelihood(flow, net)
+
+
+def architecture(flow: FlowConfig) -> dict[str, Any]:
+    """The shape of the network: with the weights of a file, all that the flow is."""
+    return {name: plain(getattr(flow, name)) for name in FLOWS[type(flow)].architecture}
+
+
+def evaluation_settings(flow: FlowConfig) -> dict[str, Any]:
+    """What the values of the frozen flow depend on besides its weights, for keys."""
+    return FLOWS[type(flow)].evaluation(flow)
+
+
+def training_settings(flow: FlowConfig) -> dict[str, Any]:
+    """What trained weights depend on: all but how the frozen flow is solved or inverted, which is chosen at its use."""
+    # a finer validation came later: where there is none, keys are as they were
+    plainly = ("validation_steps",) if getattr(flow, "validation_steps", None) is None else ()
+    return without(flow, "weights", "solver", "tolerance", "solver_steps", "inverse", *plainly)
+
+
+@dataclass(frozen=True)
+class GpFamily:
+    """A family of GP flows. name: in keys and loggers. velocity: (family's config, dimension) -> fresh weights; None
+    for a map without time, which `couplings` makes."""
+
+    name: str
+    velocity: Callable[[Any, int], Velocity] | None = None
+    couplings: Callable[[Any, int], GaussianPreserving] | None = None
+
+
+GP_FAMILIES: dict[type[FamilyConfig], GpFamily] = {
+    MlpConfig: GpFamily(
+        "mlp", lambda family, dim: MLPVelocity(dim, hidden=tuple(family.hidden), n_blocks=family.n_blocks)
+    ),
+    RidgeConfig: GpFamily("ridge", lambda family, dim: RidgeVelocity(dim, width=family.width)),
+    SpectralConfig: GpFamily(
+        "spectral", lambda family, dim: SpectralVelocity(dim, modes=family.modes, n_steps=family.n_steps)
+    ),
+    TwistConfig: GpFamily(
+        "twist", couplings=lambda family, dim: TwistFlow(dim, n_layers=family.n_layers, width=family.width)
+    ),
+}
+_TIMED = ("chart", "method", "n_steps", "max_steps")  # how an ODE is integrated: nothing to a map without time
+
+
+def gp_family(gp: GpConfig) -> GpFamily:
+    """The record of the family of a GP flow."""
+    return GP_FAMILIES[type(gp.family)]
+
+
+def gp_network(gp: GpConfig, dim: int) -> GaussianPreserving:
+    """The GP flow with fresh weights and no rotation."""
+    family = gp_family(gp)
+    if family.velocity is not None:
+        return GaussianPreservingFlow(family.velocity(gp.family, dim), gp.chart, gp.n_steps, gp.method)
+    assert family.couplings is not None
+    return family.couplings(gp.family, dim)
+
+
+def gp_settings(gp: GpConfig) -> dict[str, Any]:
+    """What a trained GP flow depends on, for keys: less its epochs, its own seed, and what made its pairs, which is in
+    their key."""
+    family = gp_family(gp)
+    apart = ("name", "seed", "source", "n_train", "n_validation", "epochs", "epochs_penalized", "family")
+    kept = without(gp, *apart, *(_TIMED if family.velocity is None else ()))
+    return kept | {"velocity": family.name, family.name: plain(gp.family)}

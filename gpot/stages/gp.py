@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpot.config.choices import PenaltyKind, Rotation, VelocityName
+from gpot.config.choices import PenaltyKind, Rotation
 from gpot.config.schema import Config
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import FidelityLost, OutsideCube
@@ -20,9 +20,8 @@ from gpot.evaluation.likelihood import nll
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.rotation import fit_rotation
-from gpot.gp.spectral import SpectralVelocity
-from gpot.gp.twist import TwistFlow
-from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
+from gpot.gp.velocity import RidgeVelocity
+from gpot.stages import families
 from gpot.stages.common import Recipe, device_of, log, obtain
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage
 from gpot.stages.live import live_figures
@@ -41,24 +40,6 @@ WEIGHTS = "weights.safetensors"
 _GUARD_POINTS = 512  # held-out points of the exact log-determinant: its mean is then known to a few percent
 
 
-def velocity(config: Config) -> Velocity:
-    """The velocity family of the config, with fresh weights."""
-    gp, dim = config.gp, config.dataset.dim
-    if gp.velocity is VelocityName.spectral:
-        return SpectralVelocity(dim, modes=gp.spectral.modes, n_steps=gp.spectral.n_steps)
-    if gp.velocity is VelocityName.ridge:
-        return RidgeVelocity(dim, width=gp.ridge.width)
-    return MLPVelocity(dim, hidden=tuple(gp.mlp.hidden), n_blocks=gp.mlp.n_blocks)
-
-
-def network(config: Config) -> GaussianPreserving:
-    """The GP flow of the config, with fresh weights and no rotation."""
-    gp = config.gp
-    if gp.velocity is VelocityName.twist:
-        return TwistFlow(config.dataset.dim, n_layers=gp.twist.n_layers, width=gp.twist.width)
-    return GaussianPreservingFlow(velocity(config), gp.chart, gp.n_steps, gp.method)
-
-
 def own_seed(config: Config) -> Config:
     """The config whose `seed` is that of the GP flow: what comes before it keeps the run's."""
     return config if config.gp.seed is None else dataclasses.replace(config, seed=config.gp.seed)
@@ -70,16 +51,9 @@ def n_epochs(config: Config) -> int:
 
 
 def gp_recipe(config: Config, pairs: Artifact) -> Recipe:
-    gp = config.gp
-    family = {gp.velocity.value: plain(getattr(gp, gp.velocity.value))}
-    # what made the pairs is in their key; the settings of other families do not matter
-    families = [f.value for f in VelocityName]
-    # of a map without time, how an ODE is integrated
-    timeless = ("chart", "method", "n_steps", "max_steps") if gp.velocity is VelocityName.twist else ()
-    dropped = ("name", "seed", *families, *timeless, "source", "n_train", "n_validation", "epochs", "epochs_penalized")
     penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
-        "gp": without(gp, *dropped) | family | {"epochs": n_epochs(config)},
+        "gp": families.gp_settings(config.gp) | {"epochs": n_epochs(config)},
         "penalty": penalty,
         "optimizer": plain(config.optimizer.gp),
         "seed": own_seed(config).seed,
@@ -94,7 +68,7 @@ def gp_stage(config: Config, store: Store, needed_by: str | None = None) -> Arti
     config = own_seed(config)
 
     def build(folder: Path) -> Mapping[str, Any]:
-        gp = network(config)
+        gp = families.gp_network(config.gp, config.dataset.dim)
         metrics = _train(gp, pairs, config, store, recipe.key, run.open(store))
         keep_history(store.work(recipe.stage, recipe.key), folder)
         save_file({k: v.contiguous() for k, v in gp.state_dict().items()}, folder / WEIGHTS)
@@ -163,7 +137,7 @@ def _watching(config: Config, store: Store, gp: GaussianPreserving, logger: RunL
 
 def load_gp(config: Config, artifact: Artifact) -> GaussianPreserving:
     """The trained GP flow of an artefact, in eval mode on the device of the config."""
-    gp = network(config)
+    gp = families.gp_network(config.gp, config.dataset.dim)
     gp.load_state_dict(load_file(artifact.file(WEIGHTS)))
     if isinstance(gp, GaussianPreservingFlow):
         gp.on_escape = "count"

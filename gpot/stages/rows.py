@@ -22,7 +22,7 @@ from gpot.stages import families
 from gpot.stages.chain import gp_row
 from gpot.stages.common import log
 from gpot.stages.evaluate import evaluate_stage
-from gpot.stages.gp import n_epochs, network, own_seed
+from gpot.stages.gp import n_epochs, own_seed
 from gpot.stages.traversals import traversals_stage
 from gpot.store import Artifact, Store
 
@@ -145,7 +145,7 @@ def _configured(row: ReportRow) -> dict[str, Any]:
         **_settings(config),
         "n_steps": config.gp.n_steps,
         "n_parameters_flow": _size(families.network(config.flow, config.dataset.dim)),
-        "n_parameters_gp": _size(network(config)),
+        "n_parameters_gp": _size(families.gp_network(config.gp, config.dataset.dim)),
         "paper": paper_numbers(config.dataset.name, row.key, config.flow.name),
         "values": {},
         "artifact": None,

@@ -9,6 +9,7 @@ from typing import Any
 from gpot.config.schema import Config, ImagesConfig
 from gpot.paper.printed import paper_numbers
 from gpot.stages.chain import gp_row
+from gpot.stages.families import gp_family
 from gpot.stages.plain import plain
 from gpot.store import Artifact, Store, commit
 from gpot.tracking.loggers import open_logger
@@ -61,7 +62,7 @@ def describe(config: Config, stage: str, key: str | None) -> Description:
         "vae": vae,
         "flow": config.flow.name,
         "gp": config.gp.name,
-        "velocity": config.gp.velocity.value,
+        "velocity": gp_family(config.gp).name,
         "chart": config.gp.chart.value,
         "penalty": config.penalty.name,
         "lambda": config.penalty.weight,

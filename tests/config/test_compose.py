@@ -19,8 +19,8 @@ import yaml
 
 from gpot.config import CONFIGS, Config, compose, sibling
 from gpot.config.checks import RULES, check
-from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, Upstream, VelocityName
-from gpot.config.schema import GROUPS
+from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, Upstream
+from gpot.config.schema import GROUPS, MlpConfig, RidgeConfig, SpectralConfig, TwistConfig
 from gpot.entry import explain
 from gpot.errors import BadConfig
 from gpot.paper.names import METRICS
@@ -63,7 +63,7 @@ def test_every_root_composes_with_each_experiment_and_budget(root: str) -> None:
         assert config.vae is None or scale.vae is None or config.vae.epochs == scale.vae.epochs
         for variant in config.report.variants.values():
             if variant.gp is not None:
-                twisted = variant.gp.velocity is VelocityName.twist
+                twisted = isinstance(variant.gp.family, TwistConfig)
                 assert variant.gp.epochs == (scale.gp.epochs_twist if twisted else scale.gp.epochs)
         # nobody's own folder, no account
         assert not [value for _, value in values(config) if isinstance(value, str) and Path(value).is_absolute()]
@@ -96,7 +96,8 @@ def test_every_option_of_every_group_composes(number: int, tmp_path: Path, monke
         overrides.append("vae.latent_dim=2")
     config = compose("train_gp", overrides)
     named = {group: getattr(config, group).name for group in chosen if group != "paths"}
-    # bnaf_released and ffjord_mnist are settings of a family
+    # bnaf_released, ffjord_mnist and ridge_small are settings of a family
+    chosen["gp"] = chosen["gp"].removesuffix("_small")
     family = {g: o.partition("_")[0] if g in ("vae", "flow") else o for g, o in chosen.items()}
     assert named == {group: family[group] for group in named}, "the command line wins over the budget's own choices"
 
@@ -144,7 +145,7 @@ def test_package_directive_is_the_first_line(path: Path) -> None:
 
 def test_a_choice_on_the_command_line_wins_over_the_budget() -> None:
     plain, chosen = compose("train_gp", ["budget=quick"]), compose("train_gp", ["gp=mlp", "budget=quick"])
-    assert plain.gp.velocity is VelocityName.ridge and chosen.gp.velocity is VelocityName.mlp
+    assert isinstance(plain.gp.family, RidgeConfig) and isinstance(chosen.gp.family, MlpConfig)
     assert plain.optimizer.gp.schedule is chosen.optimizer.gp.schedule is Schedule.one_cycle
     assert plain.flow.training_solver is Solver.rk4 and plain.flow.divergence is Divergence.exact
     assert chosen.gp.epochs == plain.gp.epochs, "scale stays with the budget"
@@ -155,14 +156,14 @@ def test_a_choice_on_the_command_line_wins_over_the_budget() -> None:
 
 def test_the_paper_budget_is_the_papers_own_settings() -> None:
     config = compose("train_gp", ["budget=paper", "penalty=euler_latent"])
-    assert config.gp.velocity is VelocityName.mlp and config.gp.mlp.hidden == [50, 50, 50] and config.gp.n_steps == 15
+    assert config.gp.family == MlpConfig([50, 50, 50], None) and config.gp.n_steps == 15
     assert config.optimizer.gp.schedule is Schedule.constant and config.penalty.halvings == 5
     assert config.flow.training_solver is Solver.dopri5 and config.flow.hidden == [64, 64]
     for experiment, epochs, steps, lr in (("fig3", 2000, 20, 1e-2), ("fig4", 1000, 15, 5e-3)):
         toy = compose("report", ["budget=paper", f"experiment={experiment}"])
         gp = toy.report.variants["gp"].gp
         assert (gp.epochs, gp.n_steps, gp.batch_size, toy.optimizer.gp.lr) == (epochs, steps, 1000, lr)
-        assert gp.chart.value == "cube" and gp.mlp.hidden == [15, 15] and gp.source.value == "data"
+        assert gp.chart.value == "cube" and gp.family == MlpConfig([15, 15], 1) and gp.source.value == "data"
 
 
 MISTAKES: dict[str, list[str]] = {
@@ -173,7 +174,10 @@ MISTAKES: dict[str, list[str]] = {
     "penatly=none": ["penatly", "dataset, flow, gp, penalty", "Did you mean 'penalty'?"],
     "penalty.weight=much": ["penalty.weight", "'much'", "Float"],
     "gp.n_steps=1.5": ["gp.n_steps", "1.5", "Integer"],
-    "gp.mlp.hidden=50": ["gp.mlp.hidden", "list"],
+    "gp.family.hidden=50": ["gp.family.hidden", "list"],
+    "gp.family.width=50": ["gp.family.width", "hidden, n_blocks"],  # of another family
+    "gp.mlp.hidden=[50]": ["keys of this group", "gp=mlp", "gp.family.*"],  # as it was once
+    "gp.velocity=ridge": ["keys of this group", "gp=ridge"],
     "penalty=eulr": ["penalty/eulr", "euler_latent", "euler_toy", "kinetic", "none"],
     "experiment=table9": ["experiment/table9", "table1"],
     "gp.chart=cubes": ["gp.chart", "'cubes'", "cube, gaussian, direct"],
@@ -211,18 +215,17 @@ def put(name: str, value: Any) -> Change:
 POSITIVE = [
     "vae.epochs", "flow.epochs", "flow.batch_size", "flow.training_steps", "flow.tolerance", "flow.n_blocks",
     "gp.epochs", "gp.epochs_penalized", "gp.batch_size", "gp.n_validation", "gp.n_steps", "gp.logdet_tolerance",
-    "gp.ridge.width", "optimizer.vae.lr", "optimizer.flow.lr", "optimizer.gp.lr", "evaluate.n_data", "evaluate.n_exact",
+    "optimizer.vae.lr", "optimizer.flow.lr", "optimizer.gp.lr", "evaluate.n_data", "evaluate.n_exact",
     "evaluate.certificate_batches", "evaluate.n_dci_train", "evaluate.n_dci_test",
 ]  # fmt: skip
 
 VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     # rule, option, value, what the message must name besides the option
     ("dimensions_agree", "dataset.dim", 5, ["vae.latent_dim", "5 and 10"]),
-    ("blocks_fit", "gp.mlp.n_blocks", 10, ["1..9", "got 10", "gp.mlp.n_blocks=null"]),
-    ("blocks_fit", "gp.mlp.n_blocks", 0, ["1..9", "got 0"]),
+    ("blocks_fit", "gp.family.n_blocks", 10, ["1..9", "got 10", "gp.family.n_blocks=null"]),
     *(("sizes_positive", name, value, [f"got {value}"]) for name in POSITIVE for value in (0, -1)),
     ("sizes_positive", "flow.hidden", [64, 0], ["got 0"]),
-    ("sizes_positive", "gp.mlp.hidden", [], ["list of positive numbers"]),
+    ("sizes_positive", "gp.family.hidden", [], ["list of positive numbers"]),
     ("batches_fit", "gp.n_train", 100, ["gp.batch_size", "gp.batch_size=100"]),
     ("batches_fit", "vae.batch_size", 2, ["at least 3", "got 2"]),
     ("certificate_fits", "evaluate.certificate_batch", 1, ["evaluate.n_prior", "got 1"]),
@@ -244,8 +247,8 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
         0,
         ["report.variants.gp_euler.penalty", "probes >= 1"],
     ),
-    ("families_fit", "gp.velocity", VelocityName.spectral, ["got 10", "gp=mlp"]),
-    ("penalty_has_a_path", "gp.velocity", VelocityName.twist, ["penalty=euler_latent", "penalty=none"]),
+    ("families_fit", "gp.family", SpectralConfig(8, 15), ["got 10", "gp=mlp"]),
+    ("penalty_has_a_path", "gp.family", TwistConfig(12, 64), ["penalty=euler_latent", "penalty=none"]),
     ("device_present", "device.accelerator", "gpu", ["device=gpu", "device=cpu"]),
 ]
 
@@ -342,7 +345,7 @@ def test_edges_of_rules_are_allowed(value: int, good: Config) -> None:
     put("vae.batch_size", 3)(config)
     put("gp.max_steps", config.gp.n_steps)(config)
     put("dataset.n_images", 50_000)(config)
-    put("gp.mlp.n_blocks", 9)(config)
+    put("gp.family.n_blocks", 9)(config)
     put("evaluate.certificate_batch", config.evaluate.n_prior)(config)
     check(config)
 

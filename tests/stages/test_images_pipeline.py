@@ -117,7 +117,7 @@ def test_nothing_changes_along_a_row_of_equal_values(folder: Path) -> None:
 
 def test_a_dataset_without_images_is_refused_by_name(folder: Path) -> None:
     # table1 has a row of twist couplings, which are for more dimensions
-    for experiment, gp in (("fig7", []), ("table1", ["report.variants.twist.gp.velocity=ridge"])):
+    for experiment, gp in (("fig7", []), ("table1", ["gp@report.variants.twist.gp=toy_ridge"])):
         config = compose("report", [f"experiment={experiment}", "dataset=two_moons", f"paths.artifacts={folder}", *gp])
         with pytest.raises(BadConfig, match=r"two_moons.*has none"):
             report_stage(config, open_store(config))

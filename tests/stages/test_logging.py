@@ -96,7 +96,7 @@ def nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def offline(nobody: Path, tmp_path_factory: pytest.TempPathFactory) -> Offline:
     """Images from the VAE to the GP flow, Figure 4 with its table, and eight Gaussians; no account."""
     folder = tmp_path_factory.mktemp("wandb")
-    config = tiny(folder, "wandb", "dataset=dsprites", "penalty=none", "gp.ridge.width=8", "flow.tolerance=1e-3")
+    config = tiny(folder, "wandb", "dataset=dsprites", "penalty=none", "gp.family.width=8", "flow.tolerance=1e-3")
     artifact = gp_stage(config, open_store(config))
     config = tiny(folder, "wandb", "experiment=fig4", root="report")
     config.report.variants = {name: config.report.variants[name] for name in ("gp", "euler")}

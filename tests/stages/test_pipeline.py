@@ -29,7 +29,7 @@ TINY = [
     "flow.batch_size=128",
     "budget.scales.dsprites.gp.n_train=512",
     "budget.scales.dsprites.gp.n_validation=64",
-    "gp.ridge.width=8",
+    "gp.family.width=8",
     "evaluate.n_prior=100",
     "evaluate.n_data=64",
     "evaluate.n_exact=32",
@@ -118,8 +118,8 @@ def test_gp_keys_depend_on_what_matters_alone(made: tuple[Path, list[Path]]) -> 
         return gp_recipe(changed, pairs_of(folder)).key
 
     same = key()
-    assert key("device=cpu", "logger=csv", "gp.mlp.hidden=[7]", "penalty.halvings=3") == same
-    for change in ("gp.ridge.width=9", "gp.chart=gaussian", "penalty=euler_latent", "seed=5", "optimizer.gp.lr=1e-4"):
+    assert key("device=cpu", "logger=csv", "penalty.halvings=3") == same
+    for change in ("gp.family.width=9", "gp.chart=gaussian", "penalty=euler_latent", "seed=5", "optimizer.gp.lr=1e-4"):
         assert key(change) != same, change
 
 

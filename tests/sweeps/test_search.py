@@ -41,13 +41,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
         changed = copy.deepcopy(composed[0])
         given = dict(override.split("=", 1) for override in overrides if "{" not in override)
         changed.optimizer.gp.lr = float(given.get("optimizer.gp.lr", changed.optimizer.gp.lr))
-        changed.gp.ridge.width = int(given.get("gp.ridge.width", changed.gp.ridge.width))
+        changed.gp.family.width = int(given.get("gp.family.width", changed.gp.family.width))
         return changed
 
     monkeypatch.setattr(stage, "compose", quickly)
 
     def gp_stage(config: Config, store: Store) -> Any:
-        lr, width = config.optimizer.gp.lr, config.gp.ridge.width
+        lr, width = config.optimizer.gp.lr, config.gp.family.width
         asked.append((lr, width))
         if width == 32:
             raise FidelityLost("too narrow")
@@ -74,19 +74,19 @@ def test_the_same_command_goes_on_with_its_study(tmp_path: Path, trained: list[A
     assert all(1e-3 <= rate <= 1e-1 for rate in rates)
     told = summary(more, best)
     assert told["best"] == min(t.value for t in more.trials if t.value is not None) and told["artifact"] == best.key
-    assert told["failed"] == sum(trial.params["gp.ridge.width"] == 32 for trial in more.trials)
+    assert told["failed"] == sum(trial.params["gp.family.width"] == 32 for trial in more.trials)
     other = open_study(config(tmp_path, 5, "seed=7"))
     assert other.study_name != more.study_name and not other.trials, "another question has another study"
 
 
 def test_a_failed_trial_is_kept_with_its_reason(tmp_path: Path, trained: list[Any]) -> None:
-    only = ["search.space={gp.ridge.width: {choices: [32, 64]}}"]
+    only = ["search.space={gp.family.width: {choices: [32, 64]}}"]
     study, _ = search_stage(config(tmp_path, 8, *only), Store(tmp_path / "artifacts"))
     failed = [trial for trial in study.trials if trial.state is TrialState.FAIL]
     assert len(study.trials) == 8 and 0 < len(failed) < 8
     assert {trial.user_attrs["error"] for trial in failed} == {"FidelityLost: too narrow"}
     with pytest.raises(BadConfig, match=r"none of the 2 trials ended well: FidelityLost: too narrow"):
-        search_stage(config(tmp_path, 2, "search.space={gp.ridge.width: {choices: [32]}}"), Store(tmp_path / "x"))
+        search_stage(config(tmp_path, 2, "search.space={gp.family.width: {choices: [32]}}"), Store(tmp_path / "x"))
 
 
 def test_a_killed_trial_is_done_again(tmp_path: Path, trained: list[Any]) -> None:
@@ -94,7 +94,7 @@ def test_a_killed_trial_is_done_again(tmp_path: Path, trained: list[Any]) -> Non
     study = open_study(asked)
     killed = study.ask()
     rate = killed.suggest_float("optimizer.gp.lr", 1e-3, 1e-1, log=True)
-    killed.suggest_categorical("gp.ridge.width", [32, 64, 128, 256])
+    killed.suggest_categorical("gp.family.width", [32, 64, 128, 256])
     storage: Any = study._storage
     backend = getattr(storage, "_backend", storage)
     backend.record_heartbeat(killed._trial_id)

@@ -174,8 +174,8 @@ MISTAKES: dict[str, list[str]] = {
     "penatly=none": ["penatly", "dataset, flow, gp, penalty", "Did you mean 'penalty'?"],
     "penalty.weight=much": ["penalty.weight", "'much'", "Float"],
     "gp.n_steps=1.5": ["gp.n_steps", "1.5", "Integer"],
-    "gp.family.hidden=50": ["gp.family.hidden", "list"],
-    "gp.family.width=50": ["gp.family.width", "hidden, n_blocks"],  # of another family
+    "gp=mlp gp.family.hidden=50": ["gp.family.hidden", "list"],
+    "gp=mlp gp.family.width=50": ["gp.family.width", "hidden, n_blocks"],  # of another family
     "gp.mlp.hidden=[50]": ["keys of this group", "gp=mlp", "gp.family.*"],  # as it was once
     "gp.velocity=ridge": ["keys of this group", "gp=ridge"],
     "penalty=eulr": ["penalty/eulr", "euler_latent", "euler_toy", "kinetic", "none"],
@@ -189,7 +189,7 @@ MISTAKES: dict[str, list[str]] = {
 @pytest.mark.parametrize("override", MISTAKES)
 def test_a_mistake_fails_in_composition_and_names_the_options(override: str) -> None:
     with pytest.raises(Exception) as caught:
-        compose("train_gp", [override])
+        compose("train_gp", override.split())
     message = explain(caught.value)
     assert not [part for part in MISTAKES[override] if part not in message], message
     assert "use +" not in message, "Hydra's advice would hide the mistake"

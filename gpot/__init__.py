@@ -1,25 +1,38 @@
 """gpot turns any trained normalizing flow into a Monge map without changing its density.
 
 >>> import torch
->>> from gpot import Chart, GaussianPreservingFlow, RidgeVelocity
->>> s = GaussianPreservingFlow(RidgeVelocity(dim=3), Chart.direct, n_steps=8)
+>>> from gpot import GaussianPreservingFlow
+>>> s = GaussianPreservingFlow("ridge", dim=3)
 >>> z, log_det = s(torch.randn(5, 3))
 >>> z.shape, log_det.shape
 (torch.Size([5, 3]), torch.Size([5]))
+
+In one call, for a trained flow of zuko, nflows, normflows, Pyro, FrEIA, torchflows or your own: `gpot.fit(flow)`.
 """
 
-from gpot.flows.base import Flow, FrozenFlow
-from gpot.gp.flow import GaussianPreservingFlow
-from gpot.gp.monge import MongeMap
-from gpot.gp.rotation import fit_rotation
-from gpot.gp.spectral import SpectralVelocity
-from gpot.gp.twist import TwistFlow
-from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
-from gpot.maths.charts import Chart
-from gpot.maths.integrate import Method
+from typing import TYPE_CHECKING
+
+from gpot.lazy import names_on_demand
+
+if TYPE_CHECKING:
+    from gpot.flows.adapters import adapt
+    from gpot.flows.base import Flow, FrozenFlow
+    from gpot.gp.flow import GaussianPreservingFlow
+    from gpot.gp.monge import MongeMap
+    from gpot.gp.rotation import fit_rotation
+    from gpot.gp.spectral import SpectralVelocity
+    from gpot.gp.twist import TwistFlow
+    from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
+    from gpot.library.fitted import FittedMap, load
+    from gpot.library.fitting import fit
+    from gpot.maths.charts import Chart
+    from gpot.maths.integrate import Method
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Chart",
+    "FittedMap",
     "Flow",
     "FrozenFlow",
     "GaussianPreservingFlow",
@@ -30,5 +43,31 @@ __all__ = [
     "SpectralVelocity",
     "TwistFlow",
     "Velocity",
+    "__version__",
+    "adapt",
+    "fit",
     "fit_rotation",
+    "load",
 ]
+
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "Chart": "gpot.maths.charts",
+        "FittedMap": "gpot.library.fitted",
+        "Flow": "gpot.flows.base",
+        "FrozenFlow": "gpot.flows.base",
+        "GaussianPreservingFlow": "gpot.gp.flow",
+        "MLPVelocity": "gpot.gp.velocity",
+        "Method": "gpot.maths.integrate",
+        "MongeMap": "gpot.gp.monge",
+        "RidgeVelocity": "gpot.gp.velocity",
+        "SpectralVelocity": "gpot.gp.spectral",
+        "TwistFlow": "gpot.gp.twist",
+        "Velocity": "gpot.gp.velocity",
+        "adapt": "gpot.flows.adapters",
+        "fit": "gpot.library.fitting",
+        "fit_rotation": "gpot.gp.rotation",
+        "load": "gpot.library.fitted",
+    },
+)

@@ -11,6 +11,10 @@ class BadInput(GpotError, ValueError):
     """A value, array or file handed to gpot is not what the function needs."""
 
 
+class FlowRefused(BadInput):
+    """A flow does not keep to the convention, in shape, sign, dtype or inverse: nothing was built on it."""
+
+
 class BadConfig(GpotError, ValueError):
     """Options that cannot go together, or a value out of its range."""
 
@@ -45,6 +49,10 @@ class TrainingDiverged(GpotError):
 
 class LoggerUnavailable(GpotError):
     """A logger cannot be opened: no connection, no permission."""
+
+
+class GpotWarning(UserWarning):
+    """What a user should know of a result that stands all the same."""
 
 
 class OptimumNotReached(GpotError):

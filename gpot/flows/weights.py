@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from gpot.errors import BadInput, DataMissing
 
-PREFIXES = ("model.", "flow.")  # names of wrappers, ours or others', that say nothing about the network
+# names of wrappers, ours or others' (of several GPUs, of torch.compile), that say nothing about the network
+PREFIXES = ("model.", "flow.", "module.", "_orig_mod.")
 COUNTERS = ("_num_evals",)  # buffers that count calls; a run changes them, so they are neither needed nor loaded
 
 
@@ -27,7 +28,7 @@ def check_file(path: str | Path) -> Path:
 def load_released(module: nn.Module, path: str | Path) -> None:
     """Copies every tensor of a safetensors file into the parameter or buffer of the same name, or changes nothing.
 
-    Prefixes shared by all names, `model.` and `flow.`, count neither in the file nor in the module; counters are left
+    Prefixes shared by all names (`PREFIXES`) count neither in the file nor in the module; counters are left
     out. Values take the module's dtype and device. Raises BadInput with the names that are missing, unexpected or of
     another shape, and DataMissing where there is no file.
     """

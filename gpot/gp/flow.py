@@ -8,14 +8,14 @@ what the time steps make of that.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from gpot.errors import BadConfig, OutsideCube
 from gpot.gp.base import GaussianPreserving
-from gpot.gp.velocity import Velocity
+from gpot.gp.velocity import Velocity, named_velocity
 from gpot.maths.charts import Chart, count_outside, cube_density, from_cube, to_cube
 from gpot.maths.integrate import Field, Method, Trajectory, integrate, trajectory, walk
 from gpot.maths.transport import exact_log_det
@@ -24,30 +24,39 @@ from gpot.maths.transport import exact_log_det
 class GaussianPreservingFlow(GaussianPreserving):
     r"""s(z) = Phi_{0 -> 1}(Q z), and its inverse.
 
-    Arguments: `velocity` gives dy/dt in every chart; `n_steps` equal steps of `method`; `rotation` Q (d, d) or None
-    for I. `on_escape` says what to do when a particle leaves the cube (chart `cube` alone): "raise" `OutsideCube`, or
-    "count": its row comes out as NaN or infinity, and `escaped` counts such rows. The state dict holds the velocity,
-    `rotation` and `steps` (the number of steps), so a loaded flow is the same map.
+    Arguments: `velocity` gives dy/dt in every chart, or is the name of a family ("ridge", "mlp") with fresh weights
+    for the dimension `dim`; `n_steps` equal steps of `method`; `rotation` Q (d, d) or None for I. `on_escape` says what
+    to do when a particle leaves the cube (chart `cube` alone): "raise" `OutsideCube`, or "count": its row comes out as
+    NaN or infinity, and `escaped` counts such rows. The state dict holds the velocity, `rotation`, `steps` (the number
+    of steps) and `made_in` (chart and method), so a loaded flow is the same map; one made in another chart is refused.
     Departure: the paper has no rotation and no chart but `cube`. The released code clips s to |s_i| <= 5.29.
+
+    >>> GaussianPreservingFlow("ridge", dim=3).n_steps
+    8
     """
 
     steps: Tensor
+    made_in: Tensor
 
     def __init__(
         self,
-        velocity: Velocity,
-        chart: Chart,
-        n_steps: int,
-        method: Method = Method.rk4,
+        velocity: Velocity | str,
+        chart: Chart | str = Chart.direct,
+        n_steps: int = 8,
+        method: Method | str = Method.rk4,
         rotation: Tensor | None = None,
         on_escape: Literal["raise", "count"] = "raise",
+        dim: int | None = None,
     ) -> None:
+        velocity = velocity if isinstance(velocity, Velocity) else named_velocity(velocity, dim)
+        if dim not in (None, velocity.dim):
+            raise BadConfig(f"dim={dim} was given, and the velocity has the dimension {velocity.dim}; leave dim out")
         super().__init__(velocity.dim)
         if on_escape not in ("raise", "count"):
             raise BadConfig(f"on_escape is 'raise' or 'count', and got {on_escape!r}")
         self.velocity = velocity
-        self.chart = Chart(chart)
-        self.method = Method(method)
+        self.chart = _choice(Chart, chart, "chart")
+        self.method = _choice(Method, method, "method")
         self.on_escape = on_escape
         self.register_buffer("steps", torch.tensor(0, dtype=torch.int64))
         first = next(velocity.parameters(), None)
@@ -56,6 +65,8 @@ class GaussianPreservingFlow(GaussianPreserving):
         if rotation is not None:
             self.set_rotation(rotation)
         self.refine(n_steps)
+        self.register_buffer("made_in", torch.tensor(list(self._origin().encode()), dtype=torch.uint8))
+        self.register_load_state_dict_pre_hook(_check_origin)
         self.register_load_state_dict_post_hook(_read_state)
 
     @property
@@ -138,6 +149,9 @@ class GaussianPreservingFlow(GaussianPreserving):
         """Shown by print."""
         return f"chart={self.chart.value}, n_steps={self.n_steps}, method={self.method.value}"
 
+    def _origin(self) -> str:
+        return f"{self.chart.value}/{self.method.value}"
+
     def _field(self) -> Field:
         """dy/dt in the chart; made anew for each path, since it holds what the parameters are now."""
         return self.velocity.field(self.chart)
@@ -180,6 +194,33 @@ class GaussianPreservingFlow(GaussianPreserving):
             f"{len(start)} particles were to stay in the cube (-1, 1)^{self.dim} over {self.n_steps} "
             f"{self.method.value} steps, and {count} did not{where}; take more steps (gp.n_steps={2 * self.n_steps}) "
             "or the chart that has no wall (gp.chart=gaussian)"
+        )
+
+
+C = TypeVar("C", Chart, Method)
+
+
+def _choice(choices: type[C], value: C | str, what: str) -> C:
+    try:
+        return choices(value)
+    except ValueError:
+        listed = ", ".join(repr(choice.value) for choice in choices)
+        raise BadConfig(f"a {what} is one of {listed}, and got {value!r}") from None
+
+
+def _check_origin(flow: GaussianPreservingFlow, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before a state dict is loaded: it was made in the same chart by the same method. A state without the record is
+    older than it, and is taken as it was."""
+    key = f"{prefix}made_in"
+    if key not in state:
+        state[key] = flow.made_in
+        return
+    origin = bytes(state[key].tolist()).decode(errors="replace")
+    if origin != flow._origin():
+        chart, _, method = origin.partition("/")
+        raise BadConfig(
+            f"weights of a GP flow are a map only in the chart they were made in, {chart} by {method}, and this flow "
+            f"has {flow._origin().replace('/', ' by ')}; build it with chart={chart!r}, method={method!r}"
         )
 
 

@@ -7,25 +7,32 @@ formula: `descend_rotation` starts from those and follows the gradient on the gr
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gpot.errors import BadInput
+from gpot.flows.points import as_points
 from gpot.maths.costs import Cost, Euclidean, Mahalanobis, squared_euclidean
 from gpot.maths.transport import procrustes
 
+REFLECTION_GAIN = 0.1  # share of the cost that a reflection must save to be spoken of: below, its sign may be noise
+
 
 def fit_rotation(
-    x: Tensor, z: Tensor, allow_reflection: bool = False, cost: Cost = squared_euclidean, rows: int = 4096
+    x: Any, z: Any, allow_reflection: bool = False, cost: Cost = squared_euclidean, rows: int = 4096
 ) -> Tensor:
     """Orthogonal Q (d, d) of least mean c(x, Q z) over the pairs x, z (n, d), in the dtype and on the device of z.
 
+    Tensors or arrays. Where a reflection is not allowed and would cost less by `REFLECTION_GAIN`, a warning says so.
     Moments and SVD are computed in float64 on the CPU, whatever the input: one matrix, once, and exactly orthogonal
     to the dtype of z. See `procrustes` for the formula and for why a reflection is not allowed by default. With a cost
     that has no formula, the first `rows` pairs are descended on: a local minimum, no worse than Procrustes.
     """
+    x, z = (part if isinstance(part, Tensor) else as_points(part) for part in (x, z))
     if x.shape != z.shape or x.ndim != 2 or len(x) == 0:
         raise BadInput(
             f"a rotation is fitted on pairs of equal dimension, and got x of shape {tuple(x.shape)} and z of shape "
@@ -37,10 +44,22 @@ def fit_rotation(
     if isinstance(cost, Mahalanobis):
         x64 = x64 @ cost.metric.to(x64)
     q = procrustes(x64, z64, allow_reflection)
+    if not allow_reflection:
+        _speak_of_reflection(x64, z64, q)
     if not isinstance(cost, (Euclidean, Mahalanobis)) and cost is not squared_euclidean:
         x64, z64 = x64[:rows], z64[:rows]
         q = descend_rotation(lambda turn: cost(x64, z64 @ turn.T).mean(), [q])
     return check_orthogonal(q.to(z))
+
+
+def _speak_of_reflection(x: Tensor, z: Tensor, q: Tensor) -> None:
+    found, free = (squared_euclidean(x, z @ turn.T).mean().item() for turn in (q, procrustes(x, z, True)))
+    if found - free > REFLECTION_GAIN * found:
+        warnings.warn(
+            f"the best rotation costs {found:.4g}, and the best reflection {free:.4g}. If f reverses orientation "
+            "(det df/dx < 0) that one is needed: type fit_rotation(x, z, allow_reflection=True)",
+            stacklevel=3,
+        )
 
 
 def descend_rotation(objective: Callable[[Tensor], Tensor], starts: Sequence[Tensor], iterations: int = 30) -> Tensor:

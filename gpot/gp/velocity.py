@@ -164,3 +164,14 @@ class RidgeVelocity(Velocity):
     def weighted_field(self) -> WeightedField:
         """See :func:`gpot.maths.divergence_free.ridge_field`."""
         return ridge_field(self.w, self.o, self.b, self.alpha, self.beta)
+
+
+def named_velocity(name: str, dim: int | None) -> Velocity:
+    """A family by its name, with fresh weights for points of dimension `dim`: "ridge" or "mlp", at their defaults."""
+    if dim is None:
+        raise BadConfig(f"the velocity {name!r} needs the dimension of its points; type dim=2, or whatever f.dim is")
+    if name == "ridge":
+        return RidgeVelocity(dim, width=128 if dim == 2 else 256)
+    if name == "mlp":
+        return MLPVelocity(dim)
+    raise BadConfig(f"a velocity is 'ridge', 'mlp' or a Velocity, and got {name!r}; for twists take TwistFlow(dim)")

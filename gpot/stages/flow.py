@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from gpot.config.choices import Source
 from gpot.config.schema import Config
 from gpot.data.datamodule import ArrayDataModule
-from gpot.flows.base import FrozenFlow
+from gpot.flows.base import FrozenFlow, pull_back
 from gpot.flows.bnaf import BNAFFlow
-from gpot.flows.ffjord import pull_back
 from gpot.flows.weights import load_released
 from gpot.progress import track
 from gpot.stages import families

@@ -8,9 +8,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gpot.errors import BadConfig, BadInput, InverseNotAvailable
-from gpot.flows.base import Flow, FrozenFlow
+from gpot.flows.base import Flow, FrozenFlow, pull_back
 from gpot.flows.bnaf import BNAFFlow
-from gpot.flows.ffjord import pull_back
 from gpot.flows.weights import load_released
 from gpot.maths.transport import exact_log_det
 from tests.conftest import shared_path

@@ -42,8 +42,11 @@ class CubicFlow(nn.Module):
 class TransformingFlow(CubicFlow):
     """Has a shorter way to z."""
 
+    built = False
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        raise AssertionError("the log-determinant is not needed")
+        assert not self.built, "the log-determinant is not needed"
+        return super().forward(x)
 
     def transform(self, x: Tensor) -> Tensor:
         return CubicFlow.forward(self, x)[0]
@@ -114,7 +117,9 @@ def test_samples_follow_the_density_of_f() -> None:
 def test_transport_takes_the_shorter_way(x: Tensor) -> None:
     flow = TransformingFlow()
     gp = make_gp()
-    torch.testing.assert_close(MongeMap(flow, gp).transport(x), gp.transport(flow.transform(x)))
+    monge = MongeMap(flow, gp)
+    flow.built = True
+    torch.testing.assert_close(monge.transport(x), gp.transport(flow.transform(x)))
 
 
 def test_dimensions_must_agree() -> None:

@@ -180,7 +180,7 @@ def test_state_dict_carries_the_map() -> None:
     other = make_flow(Chart.gaussian, 5, seed=1)
     z = torch.randn(10, 2, dtype=DTYPE)
     assert not torch.equal(other.transport(z), gp.transport(z))
-    assert set(gp.state_dict()) == {"rotation", "steps", "velocity.initial"}
+    assert set(gp.state_dict()) == {"rotation", "steps", "made_in", "velocity.initial"}
     other.load_state_dict(gp.state_dict())
     assert torch.equal(other.transport(z), gp.transport(z))
 

@@ -1,0 +1,310 @@
+"""What a flow must keep to, looked at on a few of its own rows before anything is built on it.
+
+A flow of gpot maps x (n, d) to (z, log|det df/dx|), shapes (n, d) and (n,), row by row, the same twice, in the dtype
+and on the device of x; its inverse maps z back. Libraries differ in each of these, and a wrong sign or shape broadcasts
+into a wrong number without a word. Every failure here is one sentence that names what was found and what to type.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpot.errors import FlowRefused, InverseNotAvailable
+from gpot.flows.codes import Law, law_of
+from gpot.flows.points import device_of, dtype_of
+from gpot.maths.transport import gaussian_log_density
+
+ROWS = 8  # of which the exact Jacobian is taken: a convention shows on any of them
+LARGEST_DIM = 512  # above it no Jacobian is taken
+_WRONG = 0.02  # nats, and a hundredth of log|det|: more than rounding or a solver does, less than any convention
+_WRONG_DIFFERENCES = 0.1  # nats, where the Jacobian comes from finite differences
+_FAR = 0.05  # of the spread of the points: a round trip that misses by more is not an inverse
+LAW_ROWS = 100  # fewer codes say little of their law
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """What was found of a flow that keeps to the convention.
+
+    log_det_error: largest |log_det - exact| of the rows, nats (NaN where no Jacobian was taken). orientation: the sign
+    of det df/dx. round_trip: largest |f^-1(f(x)) - x|, or None without an inverse. law: of the codes of data, or None.
+    notes: sentences for the user.
+    """
+
+    log_det_error: float
+    orientation: int
+    round_trip: float | None
+    law: Law | None
+    notes: tuple[str, ...]
+
+    @property
+    def invertible(self) -> bool:
+        """Whether f has an inverse."""
+        return self.round_trip is not None
+
+
+def name_of(flow: Any) -> str:
+    """The flow as its owner knows it: adapters say what they adapt."""
+    return str(getattr(flow, "source_name", type(flow).__name__))
+
+
+def checked_result(result: Any, x: Tensor, flow: Any) -> tuple[Tensor, Tensor]:
+    """(z, log_det) of what a forward returned for x (n, d); a log_det (n, 1) is squeezed, anything else is refused."""
+    name, (n, d) = name_of(flow), x.shape
+    if isinstance(result, Tensor):
+        raise FlowRefused(
+            f"forward(x) returns (z, log_det), and that of {name} returns one tensor {tuple(result.shape)}; return "
+            'log|det dz/dx| (n,) too, or let it be computed: gpot.fit(flow, log_det="exact")'
+        )
+    if not isinstance(result, (tuple, list)) or len(result) != 2 or not all(isinstance(r, Tensor) for r in result):
+        found = f"{len(result)} values" if isinstance(result, (tuple, list)) else type(result).__name__
+        raise FlowRefused(
+            f"forward(x) returns two tensors, z and log_det, and that of {name} returns {found}; return (z, log_det), "
+            "or pass a pair of functions: gpot.fit((forward, inverse), x)"
+        )
+    z, log_det = result
+    if z.shape != x.shape:
+        raise FlowRefused(
+            f"{name} maps points {tuple(x.shape)} to codes {tuple(z.shape)}; z needs the shape of x: flatten what has "
+            "more axes, and leave out flows that change the dimension"
+        )
+    if log_det.shape == (n, 1) and n != 1:
+        log_det = log_det.squeeze(1)
+    if log_det.shape != (n,):
+        if log_det.numel() != n:
+            each = " (one value per coordinate: type log_det.sum(1))" if log_det.shape == (n, d) else ""
+            raise FlowRefused(
+                f"log_det has one value per row, shape ({n},), and that of {name} has the shape "
+                f"{tuple(log_det.shape)}{each}; return log|det dz/dx| of each row"
+            )
+        log_det = log_det.reshape(n)
+    return z, log_det
+
+
+def checked_inverse(result: Any, z: Tensor, flow: Any) -> Tensor:
+    """x of what an inverse returned for z (n, d): a tensor, or the first of a pair (x, log_det)."""
+    x = result[0] if isinstance(result, (tuple, list)) and len(result) == 2 else result
+    if not isinstance(x, Tensor) or x.shape != z.shape:
+        found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(result).__name__
+        raise FlowRefused(
+            f"inverse(z) returns x {tuple(z.shape)}, and that of {name_of(flow)} returns {found}; return x alone, or "
+            "(x, log_det)"
+        )
+    return x
+
+
+def checked_points(x: Tensor, flow: Any, dim: int) -> Tensor:
+    """x, if it is (n, dim) and of the dtype and on the device of the flow."""
+    name = name_of(flow)
+    if x.ndim != 2 or x.shape[1] != dim:
+        raise FlowRefused(f"{name} works on shape (n, {dim}), got {tuple(x.shape)}; give one point per row")
+    dtype, device = dtype_of(flow, x.dtype), device_of(flow)
+    if x.dtype != dtype:
+        raise FlowRefused(
+            f"{name} computes in {dtype}, got points of {x.dtype}; type x.to({dtype}), or flow.to({x.dtype}) to keep "
+            "their digits"
+        )
+    if x.device != device and isinstance(flow, torch.nn.Module) and any(True for _ in flow.parameters()):
+        raise FlowRefused(f"{name} is on {device}, got points on {x.device}; type x.to('{device}')")
+    return x
+
+
+def handshake(
+    flow: Any,
+    x: Tensor,
+    *,
+    data: bool = False,
+    orientation: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Handshake:
+    """Look at a flow on rows x (n, d) that it is at home on: data, or pulled back from the Gaussian.
+
+    data: x are samples of the law that f was trained on, so the law of its codes is looked at too. orientation: the
+    sign that det df/dx is to have, if only one will do. Raises: FlowRefused, with nothing done.
+    """
+    name = name_of(flow)
+    few = x[:ROWS]
+    z, log_det = checked_result(_called(flow, "forward", few), few, flow)
+    _check_numbers(name, few, z, log_det)
+    _check_the_same(flow, few, z, log_det)
+    error, sign = _check_log_det(flow, few, z.detach(), log_det.detach(), orientation)
+    round_trip, notes = _check_inverse(flow, few, z.detach())
+    law = None
+    if data and len(x) >= LAW_ROWS:
+        law, said = _check_law(flow, x, round_trip is not None, generator)
+        notes += said
+    return Handshake(error, sign, round_trip, law, tuple(notes))
+
+
+def _called(flow: Any, what: str, y: Tensor) -> Any:
+    """What a method of the flow returns for y, or one sentence in place of whatever it raised."""
+    method: Callable[[Tensor], Any] = flow.__call__ if what == "forward" else getattr(flow, what)
+    try:
+        return method(y)
+    except (FlowRefused, InverseNotAvailable):
+        raise
+    except Exception as error:
+        said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        missing = ("argument" in said and ("missing" in said or "required" in said)) or "context" in said.lower()
+        hint = "a conditional flow needs its context: type gpot.fit(flow, context=c)" if missing else (
+            f"call it yourself on a tensor {tuple(y.shape)} of {y.dtype} on {y.device} to see where"
+        )  # fmt: skip
+        raise FlowRefused(f"{what} of {name_of(flow)} fails on {len(y)} rows ({said}); {hint}") from error
+
+
+def _check_numbers(name: str, x: Tensor, z: Tensor, log_det: Tensor) -> None:
+    for what, values in (("z", z), ("log_det", log_det)):
+        if values.dtype != x.dtype:
+            raise FlowRefused(
+                f"{name} gets points of {x.dtype} and returns {what} of {values.dtype}; keep the dtype of x "
+                f"(constants made with torch.zeros(..., dtype=x.dtype)), or type flow.to({values.dtype})"
+            )
+        if values.device != x.device:
+            raise FlowRefused(
+                f"{name} gets points on {x.device} and returns {what} on {values.device}; register constants as "
+                "buffers, so that flow.to(device) moves them"
+            )
+        lost = int((~values.reshape(len(x), -1).isfinite().all(1)).sum())
+        if lost:
+            raise FlowRefused(
+                f"{what} of {name} is not finite for {lost} of {len(x)} rows of its own domain; check its weights for "
+                "NaN, and that points are scaled as in its training"
+            )
+
+
+def _check_the_same(flow: Any, x: Tensor, z: Tensor, log_det: Tensor) -> None:
+    name, slack = name_of(flow), 1e3 * torch.finfo(x.dtype).eps
+    again, again_log_det = checked_result(_called(flow, "forward", x), x, flow)
+    if not torch.allclose(again, z, rtol=slack, atol=slack * 10):
+        raise FlowRefused(
+            f"{name} maps the same rows to codes that differ by {(again - z).abs().max().item():.2g}; it has noise or "
+            "dropout that eval() does not turn off: take it out for a frozen flow"
+        )
+    if not torch.allclose(again_log_det, log_det, rtol=slack, atol=slack * 10):
+        raise FlowRefused(
+            f"log_det of {name} differs by {(again_log_det - log_det).abs().max().item():.2g} nats between calls: a "
+            'trace estimator; ask the flow for its exact trace, or type gpot.fit(flow, log_det="exact")'
+        )
+    alone, _ = checked_result(_called(flow, "forward", x[:1]), x[:1], flow)
+    if not torch.allclose(alone, z[:1], rtol=1e-2, atol=1e-2):
+        raise FlowRefused(
+            f"{name} maps a row to a code that depends on the other rows (off by "
+            f"{(alone - z[:1]).abs().max().item():.2g}): a normalization over the batch; use its running averages, "
+            "with flow.eval()"
+        )
+
+
+def _check_log_det(flow: Any, x: Tensor, z: Tensor, log_det: Tensor, orientation: int | None) -> tuple[float, int]:
+    """The largest error in nats, and the sign of det df/dx."""
+    name, d = name_of(flow), x.shape[1]
+    if d > LARGEST_DIM:
+        return math.nan, 1
+    matrices, exactly = jacobian_of(flow, x)
+    sign, exact = torch.linalg.slogdet(matrices.double())
+    given, tolerance = log_det.double(), _WRONG if exactly else _WRONG_DIFFERENCES
+
+    def near(values: Tensor) -> bool:
+        return bool(((values - exact).abs() <= tolerance + 0.01 * exact.abs()).all())
+
+    if not near(given):
+        said = {
+            "the log-determinant of the inverse: return its negative": -given,
+            "log p(x), the density and not the determinant: subtract log N(z; 0, I)": given
+            - gaussian_log_density(z.double()),
+            "the determinant itself: return its logarithm": given.abs().log(),
+            f"a mean over the {d} coordinates: return the sum": given * d,
+            "a sum over the batch: return one value per row": given / len(x),
+        }
+        guess = next((words for words, values in said.items() if near(values)), None)
+        off = (given - exact).abs().max().item()
+        raise FlowRefused(
+            f"log_det of {name} is to be log|det dz/dx|, and by automatic differentiation it is off by {off:.3g} nats: "
+            + (f"it looks like {guess}" if guess else 'correct it, or type gpot.fit(flow, log_det="exact")')
+        )
+    signs = {int(value) for value in sign.tolist()}
+    if len(signs) > 1:
+        raise FlowRefused(
+            f"det df/dx of {name} is positive at some rows and negative at others, so f folds and has no density; "
+            "check the flow, or its inverse, for a branch that is not monotone"
+        )
+    (found,) = signs
+    if orientation is not None and found != orientation:
+        raise FlowRefused(
+            f"{name} reverses orientation (det df/dx < 0), which no flow of s undoes; type "
+            'gpot.fit(flow, reflection="auto") or fit_rotation(x, z, allow_reflection=True)'
+        )
+    return (given - exact).abs().max().item(), found
+
+
+def jacobian_of(flow: Any, x: Tensor) -> tuple[Tensor, bool]:
+    """df/dx (n, d, d) at each row, and whether it is exact: d reverse-mode passes, or central differences for a flow
+    that automatic differentiation does not see through."""
+    try:
+        with torch.enable_grad():
+            points = x.detach().clone().requires_grad_()
+            z = checked_result(flow(points), points, flow)[0]
+            rows = [
+                torch.autograd.grad(z[:, i].sum(), points, retain_graph=i + 1 < z.shape[1])[0]
+                for i in range(z.shape[1])
+            ]
+        return torch.stack(rows, 1).detach(), True
+    except (RuntimeError, NotImplementedError):
+        pass
+    step = torch.finfo(x.dtype).eps ** (1 / 3) * x.abs().mean().clamp(min=1e-3).item()
+    columns = []
+    with torch.no_grad():
+        for j in range(x.shape[1]):
+            up, down = x.clone(), x.clone()
+            up[:, j] += step
+            down[:, j] -= step
+            ends = [checked_result(flow(end), end, flow)[0] for end in (up, down)]
+            columns.append((ends[0] - ends[1]) / (up[:, j] - down[:, j])[:, None])
+    return torch.stack(columns, 2), False
+
+
+def _check_inverse(flow: Any, x: Tensor, z: Tensor) -> tuple[float | None, list[str]]:
+    name = name_of(flow)
+    if getattr(flow, "inverse", None) is None:
+        return None, [f"{name} has no inverse: it is fitted on data, and has no samples"]
+    try:
+        back = checked_inverse(_called(flow, "inverse", z), z, flow)
+    except InverseNotAvailable as error:
+        return None, [str(error)]
+    scale = x.std(0).clamp(min=1e-3) if len(x) > 1 else torch.ones_like(x[0])
+    miss = ((back - x).abs() / scale).amax(1)
+    if not back.isfinite().all() or miss.median() > _FAR:
+        with torch.no_grad():
+            direction = "it looks like a second forward" if torch.allclose(
+                back, checked_result(flow(z), z, flow)[0], rtol=1e-3, atol=1e-3
+            ) else "check the order of its layers, its tolerance and its number of iterations"  # fmt: skip
+        raise FlowRefused(
+            f"inverse(f(x)) of {name} misses x by {miss.median().item():.2g} standard deviations; {direction}. A flow "
+            "without inverse raises gpot.errors.InverseNotAvailable there, and is fitted on data"
+        )
+    return (back - x).abs().max().item(), []
+
+
+def _check_law(flow: Any, x: Tensor, invertible: bool, generator: torch.Generator | None) -> tuple[Law, list[str]]:
+    """The law of the codes of data, and what to say of it."""
+    with torch.no_grad():
+        z = checked_result(_called(flow, "forward", x), x, flow)[0]
+        law = law_of(z, generator)
+        if law.gaussian:
+            return law, []
+        if invertible and law.distance > 0.2:
+            try:
+                swapped = law_of(checked_inverse(flow.inverse(x), x, flow), generator)
+            except Exception:  # outside the domain of the inverse, whatever that raises
+                swapped = None
+            if swapped is not None and swapped.distance < 0.2 * law.distance:
+                raise FlowRefused(
+                    f"forward of {name_of(flow)} looks like z -> x: its inverse, and not it, maps the data to N(0, I); "
+                    "pass them the other way round: gpot.fit((flow.inverse, flow.forward), x)"
+                )
+    return law, [f"the flow's codes are not Gaussian: {law}; the result transports to what they are"]

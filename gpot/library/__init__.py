@@ -1,0 +1,1 @@
+"""gpot in one call: `gpot.fit` trains s for a flow, `FittedMap` reports, draws and saves it, `gpot.load` reads it."""

@@ -1,0 +1,111 @@
+"""The Gaussian-preserving maps that `gpot.fit` trains: built from a name, described in a file, built again from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gpot.errors import BadConfig, BadInput
+from gpot.gp.base import GaussianPreserving
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.spectral import SpectralVelocity
+from gpot.gp.twist import TwistFlow
+from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity, named_velocity
+from gpot.maths.charts import Chart
+
+NAMES = ("auto", "ridge", "mlp", "twist")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of one training: peak of the learning rate, rows of a batch, steps of the whole cycle, pairs drawn."""
+
+    rate: float
+    batch: int
+    steps: int
+    pairs: int
+
+
+def training_of(gp: GaussianPreserving) -> Training:
+    """What a family needs, from our experiments: in the plane a larger rate and batch; twists, whose steps are cheap
+    and whose gain is slow, more steps."""
+    if gp.dim == 2:
+        return Training(rate=1e-2, batch=1000, steps=2000, pairs=65_536)
+    return Training(rate=2e-3, batch=512, steps=10_000 if isinstance(gp, TwistFlow) else 2000, pairs=65_536)
+
+
+def family(velocity: str | Velocity | GaussianPreserving, dim: int, chart: Chart | str = Chart.direct) -> Any:
+    """The map of a name, of a velocity, or itself, for points of dimension `dim`, with fresh weights.
+
+    "auto" is the ridge field in the direct chart, which reached the least cost in every dimension we tried.
+    """
+    if isinstance(velocity, GaussianPreserving):
+        gp = velocity
+    elif isinstance(velocity, Velocity):
+        gp = GaussianPreservingFlow(velocity, chart)
+    elif dim < 2:
+        raise BadInput(
+            f"the flow has the dimension {dim}, where an increasing map is a Monge map already: f or -f is the answer"
+        )
+    elif velocity == "twist":
+        if dim < 3:
+            raise BadConfig("twists turn planes by the other coordinates, so dim >= 3; type velocity='ridge'")
+        gp = TwistFlow(dim)
+    elif velocity in NAMES:
+        gp = GaussianPreservingFlow(named_velocity("ridge" if velocity == "auto" else velocity, dim), chart)
+    else:
+        raise BadConfig(f"a velocity is one of {', '.join(NAMES)}, a Velocity or a map s, and got {velocity!r}")
+    if gp.dim != dim:
+        raise BadConfig(f"the flow has the dimension {dim}, and the velocity {gp.dim}; build it with dim={dim}")
+    return gp
+
+
+def rest(gp: GaussianPreserving) -> None:
+    """Make s its rotation alone, by parameters for which nothing moves."""
+    with torch.no_grad():
+        if isinstance(gp, TwistFlow):
+            still = [p for half in (gp.first, gp.second) if half is not None for p in (half.weight_out, half.bias_out)]
+        else:
+            assert isinstance(gp, GaussianPreservingFlow)
+            still = list(gp.velocity.parameters())[-2:] if isinstance(gp.velocity, MLPVelocity) else [
+                p for name, p in gp.velocity.named_parameters() if name in ("alpha", "initial")
+            ]  # fmt: skip
+        for parameter in still:
+            parameter.zero_()
+
+
+def described(gp: GaussianPreserving) -> dict[str, Any]:
+    """What `rebuilt` needs beside the weights, as plain values."""
+    if isinstance(gp, TwistFlow):
+        return {"family": "twist", "dim": gp.dim, "n_layers": gp.n_layers, "width": gp.width}
+    if not isinstance(gp, GaussianPreservingFlow):
+        raise BadInput(f"{type(gp).__name__} cannot be saved: gpot saves its own families; keep its state dict")
+    path = {"dim": gp.dim, "chart": gp.chart.value, "method": gp.method.value, "n_steps": gp.n_steps}
+    velocity = gp.velocity
+    if isinstance(velocity, RidgeVelocity):
+        return {"family": "ridge", **path, "width": velocity.width}
+    if isinstance(velocity, MLPVelocity):
+        hidden = [layer.out_features for layer in list(velocity.denses)[:-1]]
+        return {"family": "mlp", **path, "hidden": hidden, "n_blocks": velocity.n_blocks}
+    if isinstance(velocity, SpectralVelocity):
+        return {"family": "spectral", **path, "modes": len(velocity.initial), "solver_steps": velocity.n_steps}
+    raise BadInput(f"{type(velocity).__name__} cannot be saved: gpot saves its own families; keep its state dict")
+
+
+def rebuilt(description: dict[str, Any]) -> GaussianPreserving:
+    """The map of a description, with fresh weights."""
+    kind, dim = description["family"], description["dim"]
+    if kind == "twist":
+        return TwistFlow(dim, description["n_layers"], description["width"])
+    velocity: Velocity
+    if kind == "ridge":
+        velocity = RidgeVelocity(dim, description["width"])
+    elif kind == "mlp":
+        velocity = MLPVelocity(dim, description["hidden"], description["n_blocks"])
+    elif kind == "spectral":
+        velocity = SpectralVelocity(dim, description["modes"], description["solver_steps"])
+    else:
+        raise BadInput(f"a saved map is of the family ridge, mlp, spectral or twist, and this one says {kind!r}")
+    return GaussianPreservingFlow(velocity, description["chart"], description["n_steps"], description["method"])

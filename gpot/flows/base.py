@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gpot.errors import BadInput, FlowRefused, InverseNotAvailable
-from gpot.flows.handshake import ROWS, Handshake, checked_inverse, checked_points, checked_result, handshake
+from gpot.flows.handshake import ROWS, Handshake, called, checked_inverse, checked_points, checked_result, handshake
 from gpot.flows.points import as_points, device_of, dtype_of
 
 
@@ -101,7 +101,7 @@ def meet(flow: Any) -> Handshake | None:
     z = torch.randn(ROWS, flow.dim, generator=generator).to(**like)
     with torch.no_grad():
         try:
-            x = checked_inverse(flow.inverse(z), z, flow)
+            x = checked_inverse(called(flow, "inverse", z), z, flow)
         except InverseNotAvailable:
             return _meet_on_a_guess(flow, z)
     x = x[x.isfinite().all(1)]

@@ -130,7 +130,7 @@ def handshake(
     """
     name = name_of(flow)
     few = x[:ROWS]
-    z, log_det = checked_result(_called(flow, "forward", few), few, flow)
+    z, log_det = checked_result(called(flow, "forward", few), few, flow)
     _check_numbers(name, few, z, log_det)
     _check_the_same(flow, few, z, log_det)
     error, sign = _check_log_det(flow, few, z.detach(), log_det.detach(), orientation)
@@ -142,7 +142,7 @@ def handshake(
     return Handshake(error, sign, round_trip, law, tuple(notes))
 
 
-def _called(flow: Any, what: str, y: Tensor) -> Any:
+def called(flow: Any, what: str, y: Tensor) -> Any:
     """What a method of the flow returns for y, or one sentence in place of whatever it raised."""
     method: Callable[[Tensor], Any] = flow.__call__ if what == "forward" else getattr(flow, what)
     try:
@@ -152,9 +152,10 @@ def _called(flow: Any, what: str, y: Tensor) -> Any:
     except Exception as error:
         said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         missing = ("argument" in said and ("missing" in said or "required" in said)) or "context" in said.lower()
-        hint = "a conditional flow needs its context: type gpot.fit(flow, context=c)" if missing else (
-            f"call it yourself on a tensor {tuple(y.shape)} of {y.dtype} on {y.device} to see where"
-        )  # fmt: skip
+        without = getattr(flow, "context", 0) is None and "shape" in said
+        hint = f"call it yourself on a tensor {tuple(y.shape)} of {y.dtype} on {y.device} to see where"
+        if missing or without:
+            hint = "a conditional flow needs its context: type gpot.fit(flow, context=c)"
         raise FlowRefused(f"{what} of {name_of(flow)} fails on {len(y)} rows ({said}); {hint}") from error
 
 
@@ -180,7 +181,7 @@ def _check_numbers(name: str, x: Tensor, z: Tensor, log_det: Tensor) -> None:
 
 def _check_the_same(flow: Any, x: Tensor, z: Tensor, log_det: Tensor) -> None:
     name, slack = name_of(flow), 1e3 * torch.finfo(x.dtype).eps
-    again, again_log_det = checked_result(_called(flow, "forward", x), x, flow)
+    again, again_log_det = checked_result(called(flow, "forward", x), x, flow)
     if not torch.allclose(again, z, rtol=slack, atol=slack * 10):
         raise FlowRefused(
             f"{name} maps the same rows to codes that differ by {(again - z).abs().max().item():.2g}; it has noise or "
@@ -191,7 +192,7 @@ def _check_the_same(flow: Any, x: Tensor, z: Tensor, log_det: Tensor) -> None:
             f"log_det of {name} differs by {(again_log_det - log_det).abs().max().item():.2g} nats between calls: a "
             'trace estimator; ask the flow for its exact trace, or type gpot.fit(flow, log_det="exact")'
         )
-    alone, _ = checked_result(_called(flow, "forward", x[:1]), x[:1], flow)
+    alone, _ = checked_result(called(flow, "forward", x[:1]), x[:1], flow)
     if not torch.allclose(alone, z[:1], rtol=1e-2, atol=1e-2):
         raise FlowRefused(
             f"{name} maps a row to a code that depends on the other rows (off by "
@@ -273,7 +274,7 @@ def _check_inverse(flow: Any, x: Tensor, z: Tensor) -> tuple[float | None, list[
     if getattr(flow, "inverse", None) is None:
         return None, [f"{name} has no inverse: it is fitted on data, and has no samples"]
     try:
-        back = checked_inverse(_called(flow, "inverse", z), z, flow)
+        back = checked_inverse(called(flow, "inverse", z), z, flow)
     except InverseNotAvailable as error:
         return None, [str(error)]
     scale = x.std(0).clamp(min=1e-3) if len(x) > 1 else torch.ones_like(x[0])
@@ -293,7 +294,7 @@ def _check_inverse(flow: Any, x: Tensor, z: Tensor) -> tuple[float | None, list[
 def _check_law(flow: Any, x: Tensor, invertible: bool, generator: torch.Generator | None) -> tuple[Law, list[str]]:
     """The law of the codes of data, and what to say of it."""
     with torch.no_grad():
-        z = checked_result(_called(flow, "forward", x), x, flow)[0]
+        z = checked_result(called(flow, "forward", x), x, flow)[0]
         law = law_of(z, generator)
         if law.gaussian:
             return law, []

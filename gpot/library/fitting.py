@@ -116,6 +116,12 @@ def fit(
             warnings.filterwarnings("ignore", message="the best rotation costs")
         gp.set_rotation(fit_rotation(pairs.x, pairs.z, reflect, cost=measured))
     with torch.no_grad():
+        if (
+            not reflect
+            and measured(pairs.x_held, pairs.z_held @ gp.rotation.T).mean()
+            > measured(pairs.x_held, pairs.z_held).mean()
+        ):
+            gp.set_rotation(torch.eye(gp.dim))  # f needs none, and the sample's is noise
         turned = measured(pairs.x_held[:COST_POINTS], pairs.z_held[:COST_POINTS] @ gp.rotation.T).mean().item()
     course = _trained(gp, pairs, measured, tolerance, max_steps, training, seed, deadline, progress, turned)
     gp.eval().requires_grad_(False)

@@ -67,5 +67,8 @@ def _needed(embedded: Tensor | None) -> Tensor:
 def adapt(flow: Any, *, context: Any = None, base: Any = None, dim: int | None = None) -> AdaptedFlow | None:
     """The adapter, or None for an object of nflows that is no flow."""
     if hasattr(flow, "_transform") and hasattr(flow, "_distribution"):
-        return NFlowsFlow(flow, one_context(context, first_tensor(flow), False, type(flow).__name__), base, dim)
+        # without a context such a layer leaves out its weights and says nothing
+        conditional = any(name.endswith("context_layer") for name, _ in flow._transform.named_modules())
+        row = one_context(context, first_tensor(flow), conditional, f"nflows {type(flow).__name__}")
+        return NFlowsFlow(flow, row, base, dim)
     return None

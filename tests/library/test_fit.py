@@ -1,4 +1,4 @@
-"""`gpot.fit` on a flow of our own: the known Monge cost, the law kept, repeats, saving, pictures, and what is refused."""
+"""`gpot.fit` on a flow of our own: cost, law, repeats, saving, pictures, and what is refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,6 @@ class OneWay(Bent):
 
 
 def quick(flow: Any, x: Any = None, **options: Any) -> gpot.FittedMap:
-    torch.manual_seed(7)
     settings: dict[str, Any] = {"n_prior": 2000, "steps": 60, "batch": 200, "progress": False}
     torch.manual_seed(7)
     return gpot.fit(flow, x, **{"velocity": gpot.RidgeVelocity(D, 16), **settings, **options})
@@ -77,12 +76,12 @@ def test_the_flow_is_frozen_and_the_callers_random_numbers_are_left_alone(fitted
     torch.manual_seed(3)
     wanted = torch.rand(1)
     torch.manual_seed(3)
-    gpot.fit(Bent(), n_prior=64, steps=2, batch=8, progress=False)
+    gpot.fit(Bent(), velocity="ridge", n_prior=64, steps=2, batch=8, progress=False)
     assert torch.equal(torch.rand(1), wanted)
 
 
 def test_the_same_seed_gives_the_same_map() -> None:
-    first, second = (gpot.fit(Bent(), seed=5, n_prior=200, steps=10, batch=50, progress=False) for _ in range(2))
+    first, second = (quick(Bent(), velocity="ridge", seed=5, n_prior=200, steps=4, batch=50) for _ in range(2))
     for a, b in zip(first.gp.parameters(), second.gp.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -119,13 +118,10 @@ def test_time_is_kept_and_the_cycle_ends_in_it() -> None:
     assert monge.record.seconds < 20.0
 
 
-def test_training_stops_when_the_cost_stops_falling(monkeypatch: pytest.MonkeyPatch) -> None:
-    identity = nn.Module()
-
+def test_training_stops_when_the_cost_stops_falling() -> None:
     def line(x: Tensor) -> tuple[Tensor, Tensor]:
         return x.clone(), torch.zeros_like(x[:, 0])
 
-    del identity
     monge = quick((line, lambda z: z.clone()), dim=D, steps=200)
     assert monge.record.ended == "the held-out cost stopped falling"
     assert WARM_UP * 200 < monge.record.steps < 200
@@ -170,11 +166,8 @@ def test_what_does_not_belong_together_is_refused_in_a_sentence(fitted: gpot.Fit
             super().__init__()
             self.dim = 3
 
-    for flow, words in (
-        (Other(), "other codes|codes that differ"),
-        (Bent().double(), "float64"),
-        (Solid(), "dimension"),
-    ):
+    wrong = ((Other(), "codes that differ"), (Bent().double(), "float64"), (Solid(), "dimension"))
+    for flow, words in wrong:
         with pytest.raises(FlowRefused, match=words):
             gpot.load(folder, flow)
     with pytest.raises(DataMissing):
@@ -216,11 +209,8 @@ def test_every_family_is_built_again_from_its_description(gp: Any) -> None:
 
 
 def test_names_and_scales_are_checked() -> None:
-    for options, words in (
-        ({"velocity": "fast"}, "ridge"),
-        ({"time_limit": 0}, "time_limit"),
-        ({"chart": "x"}, "chart"),
-    ):
+    wrong = (({"velocity": "fast"}, "ridge"), ({"time_limit": 0}, "time_limit"), ({"chart": "x"}, "chart"))
+    for options, words in wrong:
         with pytest.raises(BadConfig, match=words):
             gpot.fit(Bent(), progress=False, **options)
     with pytest.raises(FlowRefused, match="zuko"):

@@ -12,6 +12,7 @@ export WANDB_MODE ?= offline
 
 SELF := $(firstword $(MAKEFILE_LIST))
 ENV := .venv
+LIBRARIES := .venv-libraries
 PY := $(ENV)/bin/python
 READY := $(ENV)/.ready
 OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(OVERRIDES)
@@ -21,7 +22,7 @@ ITEMS := $(REPRODUCE:reproduce-%=%)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test lint bench report page sweep sweep-summary reproduce lock clean clean-env $(REPRODUCE)
+.PHONY: help setup test test-libraries lint bench report page sweep sweep-summary reproduce lock clean clean-env $(REPRODUCE)
 
 help:
 	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
@@ -40,6 +41,18 @@ $(READY): requirements.lock pyproject.toml
 
 test: $(READY) ## run the whole test suite (no network needed)
 	$(PY) -m pytest
+
+test-libraries: $(LIBRARIES)/.ready ## run the tests of flows of zuko, nflows, normflows, Pyro, FrEIA and torchflows, in an environment of their own
+	$(LIBRARIES)/bin/python -m pytest tests/libraries
+
+$(LIBRARIES)/.ready: $(READY) requirements-libraries.lock
+	$(PY) -m venv --clear $(LIBRARIES)
+	@$(PY) -c 'import site, pathlib, subprocess, sys; there = subprocess.check_output([sys.argv[1], "-c", \
+		"import site; print(site.getsitepackages()[0])"], text=True).strip(); \
+		pathlib.Path(there, "main.pth").write_text("import site; site.addsitedir(" + repr(site.getsitepackages()[0]) + ")\n")' \
+		$(LIBRARIES)/bin/python
+	$(LIBRARIES)/bin/python -m pip install --disable-pip-version-check --progress-bar off --no-deps -r requirements-libraries.lock
+	@touch $@
 
 lint: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .
@@ -120,4 +133,4 @@ clean: ## remove everything under outputs/, trained models included, but not the
 	find outputs -mindepth 1 -maxdepth 1 ! -name .gitkeep ! -name README.md ! -name data -exec rm -rf {} +
 
 clean-env: ## remove .venv
-	rm -rf $(ENV) $(ENV)-lock
+	rm -rf $(ENV) $(ENV)-lock $(LIBRARIES)

@@ -26,13 +26,6 @@ class CodePrecision(str, Enum):
     float16 = "float16"
 
 
-class Split(str, Enum):
-    """MNIST's parts: `train`, 60,000 images, which the paper uses; `test`, 10,000."""
-
-    train = "train"
-    test = "test"
-
-
 class Solver(str, Enum):
     """How FFJORD integrates: adaptive Dormand-Prince with the adjoint method, or Runge-Kutta 4 on a fixed grid."""
 

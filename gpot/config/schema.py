@@ -27,12 +27,12 @@ from gpot.config.choices import (
     Schedule,
     Solver,
     Source,
-    Split,
     Strategy,
     Upstream,
     WandbMode,
 )
 from gpot.config.resolvers import register_resolvers
+from gpot.data.mnist import Split
 from gpot.evaluation.disentanglement.dci import Regressor
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method

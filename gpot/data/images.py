@@ -1,11 +1,11 @@
-"""The images of a dataset config: which ones, and their pixels, as they are kept and as a VAE takes them.
+"""The images of a dataset: which ones, and their pixels, as they are kept and as a VAE takes them.
 
-A new dataset of images is one config class (`gpot/config/schema.py`), one class here, and an entry in `image_source`.
+A new dataset of images is one config class (`gpot/config/schema.py`), one class here, and an entry in
+`gpot/stages/sources.py`.
 """
 
 from __future__ import annotations
 
-from functools import singledispatch
 from pathlib import Path
 from typing import Protocol
 
@@ -14,11 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpot.config.choices import Split
-from gpot.config.schema import ArchiveConfig, DSpritesConfig, ImagesConfig, MnistConfig, OwnImagesConfig
 from gpot.data import dsprites, mnist
-from gpot.data.archive_images import ArchiveImages
-from gpot.data.own_images import OwnImages
+from gpot.data.mnist import Split
 from gpot.errors import BadConfig
 from gpot.progress import track
 from gpot.store import file_sha256
@@ -45,21 +42,15 @@ class ImageSource(Protocol):
         """A class per image, (n,), that goes with the codes; None where the row number says it, or nothing does."""
 
 
-@singledispatch
-def image_source(dataset: ImagesConfig, folder: Path) -> ImageSource:
-    """The source of a dataset config. folder: `paths.data`, where downloaded files are."""
-    raise NotImplementedError(type(dataset))
-
-
-def image_index(dataset: ImagesConfig, source: ImageSource) -> NDArray[np.int64]:
+def image_index(n_images: int | None, source: ImageSource) -> NDArray[np.int64]:
     """Rows of the source that the dataset consists of, ascending: all, or a random subset of `n_images`."""
-    if dataset.n_images is None:
+    if n_images is None:
         return np.arange(len(source))
-    if not 0 < dataset.n_images <= len(source):
+    if not 0 < n_images <= len(source):
         raise BadConfig(
-            f"dataset.n_images must lie in 1..{len(source)}, got {dataset.n_images}. Set it to null for all images."
+            f"dataset.n_images must lie in 1..{len(source)}, got {n_images}. Set it to null for all images."
         )
-    chosen = np.random.default_rng(_SUBSET_SEED).choice(len(source), dataset.n_images, replace=False)
+    chosen = np.random.default_rng(_SUBSET_SEED).choice(len(source), n_images, replace=False)
     return np.sort(chosen)
 
 
@@ -121,23 +112,3 @@ class MnistImages:
 
     def labels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         return mnist.load_labels(self.folder, self.split)[index]
-
-
-@image_source.register
-def _(dataset: DSpritesConfig, folder: Path) -> ImageSource:
-    return DSpritesImages(dataset.path)
-
-
-@image_source.register
-def _(dataset: OwnImagesConfig, folder: Path) -> ImageSource:
-    return OwnImages(str(dataset.path))
-
-
-@image_source.register
-def _(dataset: ArchiveConfig, folder: Path) -> ImageSource:
-    return ArchiveImages(dataset.name, dataset.path, folder, dataset.pattern, dataset.image_size, dataset.channels)
-
-
-@image_source.register
-def _(dataset: MnistConfig, folder: Path) -> ImageSource:
-    return MnistImages(folder, dataset.split, dataset.image_size)

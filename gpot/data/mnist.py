@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpot.config.choices import Split
 from gpot.data.download import Remote, fetch
 from gpot.errors import BadInput
 
 SIZE = 28
 _MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
 _UNSIGNED_BYTES = 8
+
+
+class Split(str, Enum):
+    """MNIST's parts: `train`, 60,000 images, which the paper uses; `test`, 10,000."""
+
+    train = "train"
+    test = "test"
 
 
 def _remote(name: str, sha256: str) -> Remote:

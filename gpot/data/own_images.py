@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpot.config.resolvers import image_shape
+from gpot.data.own_files import image_shape
 from gpot.errors import BadInput
 from gpot.store import file_sha256
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpot.config.resolvers import point_array
+from gpot.data.own_files import point_array
 from gpot.errors import BadInput, DataMissing
 from gpot.store import file_sha256
 

@@ -14,13 +14,14 @@ from safetensors.torch import load_file, save_file
 from gpot.config.choices import CodePrecision
 from gpot.config.schema import Config, ImagesConfig, VaeConfig
 from gpot.data.datamodule import ArrayDataModule
-from gpot.data.images import ImageSource, image_index, image_source
+from gpot.data.images import ImageSource, image_index
 from gpot.errors import BadConfig
 from gpot.flows.weights import check_file, load_released
 from gpot.progress import track
 from gpot.stages.common import Recipe, device_of, obtain
 from gpot.stages.plain import plain, without
 from gpot.stages.run import Run
+from gpot.stages.sources import image_source
 from gpot.store import Artifact, Store, file_sha256
 from gpot.tracking.run_logger import RunLogger
 from gpot.training.fit import fit, intervals
@@ -99,7 +100,7 @@ def vae_stage(config: Config, store: Store, needed_by: str | None = None) -> Art
 def _train(vae: BetaTCVAE, config: Config, work: Path, logger: RunLogger | None) -> dict[str, Any]:
     dataset, settings = groups(config)
     source = source_of(config)
-    pixels = source.pixels(image_index(dataset, source))
+    pixels = source.pixels(image_index(dataset.n_images, source))
     batch = min(settings.batch_size, len(pixels))
     steps = settings.epochs * (len(pixels) // batch)
     epochs, n_batches = intervals(steps, len(pixels) // batch, at_most=1200)
@@ -139,7 +140,7 @@ def latents_stage(config: Config, store: Store, needed_by: str | None = None) ->
 
     def build(folder: Path) -> Mapping[str, Any]:
         source = source_of(config)
-        index = image_index(dataset, source)
+        index = image_index(dataset.n_images, source)
         pixels = source.pixels(index)
         device = device_of(config)
         frozen = load_vae(config, vae).to(device)

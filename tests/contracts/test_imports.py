@@ -27,14 +27,15 @@ MAY_IMPORT = {
     "gpot.gp": {*LEAVES, "gpot.progress", "gpot.maths", "gpot.flows"},
     "gpot.evaluation": {*BASE, "gpot.gp"},
     "gpot.library": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.plots"},
-    "gpot.config": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.paper"},  # choices of what is configured
-    "gpot.data": {*BASE, "gpot.config", "gpot.store"},
+    # choices of what is configured
+    "gpot.config": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.paper", "gpot.data", "gpot.store"},
+    "gpot.data": {*BASE, "gpot.store"},
     "gpot.paper": {"gpot.errors"},
     "gpot.plots": {*LEAVES, "gpot.paper"},  # arrays to figures
     "gpot.tracking": {*LEAVES, "gpot.config", "gpot.paper", "gpot.store"},
     "gpot.report": {*BASE, "gpot.paper", "gpot.plots"},
 }
-MAY_IMPORT["gpot.training"] = {*MAY_IMPORT["gpot.data"], "gpot.gp", "gpot.evaluation", "gpot.data", "gpot.tracking"}
+MAY_IMPORT["gpot.training"] = {*MAY_IMPORT["gpot.config"], "gpot.config", "gpot.tracking"}
 MAY_IMPORT["gpot"] = set(MAY_IMPORT)  # the public names, in gpot/__init__.py
 MAY_IMPORT["gpot.stages"] = {*MAY_IMPORT, "gpot"}
 MAY_IMPORT["gpot.sweeps"] = set(MAY_IMPORT)

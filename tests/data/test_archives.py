@@ -20,9 +20,9 @@ from gpot.config.schema import ImagesConfig
 from gpot.data import archive_images
 from gpot.data.archive_images import REMOTES, ArchiveImages, decode
 from gpot.data.download import Remote
-from gpot.data.images import image_source
 from gpot.errors import BadConfig, BadInput, DataMissing
 from gpot.stages.common import open_store
+from gpot.stages.sources import image_source
 from gpot.stages.vae import latents_stage
 
 CHAIRS, CELEBA = "*/renders/*.png", "*.jpg"

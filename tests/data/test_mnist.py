@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from gpot.config import compose
-from gpot.data.images import image_index, image_source
+from gpot.data.images import image_index
 from gpot.data.mnist import IMAGES, LABELS, N_IMAGES, SIZE, Split, load_images, load_labels, read_idx, resize
 from gpot.errors import BadInput
+from gpot.stages.sources import image_source
 from gpot.store import file_sha256
 from tests.conftest import shared_path
 
@@ -124,7 +125,7 @@ def test_published_files(folder: Path, split: Split) -> None:
 def test_source_of_the_config(folder: Path) -> None:
     config = compose("train_vae", ["dataset=mnist", "budget=smoke", f"paths.data={folder}"])
     source = image_source(config.dataset, folder)  # type: ignore[arg-type]
-    index = image_index(config.dataset, source)[:50]  # type: ignore[arg-type]
+    index = image_index(config.dataset.n_images, source)[:50]  # type: ignore[arg-type]
     pixels = source.pixels(index)
     assert len(source) == 60_000 and pixels.shape == (50, 1, 32, 32)
     (unpacked,) = source.unpack(pixels)

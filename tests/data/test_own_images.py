@@ -70,7 +70,7 @@ def test_the_config_follows_the_file(tmp_path: Path) -> None:
     assert (dataset.image_size, dataset.channels, dataset.dim) == (32, 3, 10)
     with pytest.raises(BadConfig, match=r"1\.\.20"):
         dataset.n_images = 21
-        image_index(dataset, OwnImages(dataset.path))
+        image_index(dataset.n_images, OwnImages(dataset.path))
 
 
 @pytest.mark.parametrize("shape", [(5, 28, 28), (5, 32, 32, 3), (5, 32)])

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from gpot.config import Config, compose
-from gpot.config.choices import Split
 from gpot.data import mnist
 from gpot.data.download import Remote
+from gpot.data.mnist import Split
 from gpot.errors import BadConfig, DataMissing
 from gpot.stages.common import open_store
 from gpot.stages.flow import flow_stage

@@ -60,10 +60,10 @@ def test_charts_and_times_agree() -> None:
 
 
 def test_errors_say_what_to_type() -> None:
-    with pytest.raises(BadConfig, match=r"dim=2 is needed, found dim=3.*gp\.velocity"):
+    with pytest.raises(BadConfig, match=r"dim=2 is needed, found dim=3.*gp=mlp"):
         SpectralVelocity(3)
     for options in ({"modes": 0}, {"n_steps": 0}):
-        with pytest.raises(BadConfig, match=r"try gp\.spectral\.modes=8"):
+        with pytest.raises(BadConfig, match=r"try gp\.family\.modes=8"):
             SpectralVelocity(2, **options)
     velocity = SpectralVelocity()
     with pytest.raises(BadConfig, match=r"type gp\.chart=gaussian"):

@@ -131,6 +131,9 @@ def sizes_positive(config: Config) -> None:
         "evaluate.n_dci_test": evaluate.n_dci_test,
         "evaluate.optimum_sizes": min(evaluate.optimum_sizes, default=1),
         "evaluate.optimum_repeats": evaluate.optimum_repeats,
+        "bounds.n_train": config.bounds.n_train,
+        "bounds.batch_size": config.bounds.batch_size,
+        "bounds.widths": min(config.bounds.widths, default=0),
     }
     if config.vae is not None:
         values |= {"vae.epochs": config.vae.epochs, "vae.batch_size": config.vae.batch_size}

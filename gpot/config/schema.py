@@ -351,8 +351,17 @@ class FFJORDTraining:
 
 
 @dataclass
+class BoundsScale:
+    n_train: int
+    regression_steps: int
+    steps: int
+    batch_size: int
+
+
+@dataclass
 class BudgetConfig:
     name: str
+    bounds: BoundsScale
     ffjord: FFJORDTraining
     scales: dict[str, ScaleConfig]
 
@@ -370,6 +379,17 @@ class EvaluateConfig:
     optimum_repeats: int
     regressor: Regressor
     alpha: float  # of the Lasso
+
+
+@dataclass
+class BoundsConfig:
+    """How the potential is fitted that bounds a cost's distance from the optimum."""
+
+    n_train: int  # pairs that it is fitted on
+    widths: list[int]  # of its layers
+    regression_steps: int
+    steps: int  # on the bound itself
+    batch_size: int
 
 
 @dataclass
@@ -451,6 +471,7 @@ class Config:
     logger: LoggerConfig
     budget: BudgetConfig
     evaluate: EvaluateConfig
+    bounds: BoundsConfig
     report: ReportConfig
     paths: PathsConfig
     vae: Optional[VaeConfig] = None  # of datasets of images

@@ -17,14 +17,14 @@ then twice the mean gap itself, with the argmax of each point kept from visit to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gpot.errors import BadInput, TrainingDiverged
-from gpot.maths.convex_network import ConvexNetwork, convex_network
+from gpot.maths.convex_network import ConvexLayer, ConvexNetwork, convex_network
 from gpot.maths.fenchel import envelope_gap, newton_step
 from gpot.progress import track
 
@@ -66,6 +66,29 @@ class Potential:
         """(t, y) of pairs (x, z), in float64: their gap under the network is that of (x, z) under u."""
         x, z = x.detach().double(), z.detach().double()
         return torch.linalg.solve(self.root, (x - self.shift).T).T, z @ self.root
+
+    def state(self) -> dict[str, Tensor]:
+        """All of it by name, as a file of tensors holds it."""
+        network = self.network
+        modulus = torch.tensor(network.modulus, dtype=torch.float64)
+        state = {"root": self.root, "shift": self.shift, "modulus": modulus}
+        state |= {"network.root": network.root, "network.linear": network.linear}
+        for index, layer in enumerate(network.layers):
+            parts = {"weight": layer.weight, "bias": layer.bias, "mixing": layer.mixing, "output": layer.output}
+            state |= {f"network.{index}.{name}": part for name, part in parts.items() if part is not None}
+        return {name: part.contiguous() for name, part in state.items()}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor]) -> Potential:
+        """The potential of `state`."""
+        layers = []
+        while f"network.{len(layers)}.weight" in state:
+            start = f"network.{len(layers)}."
+            parts = state[f"{start}weight"], state[f"{start}bias"], state.get(f"{start}mixing"), state[f"{start}output"]
+            layers.append(ConvexLayer(*parts))
+        modulus = state["modulus"].item()
+        network = ConvexNetwork(state["network.root"], state["network.linear"], modulus, tuple(layers))
+        return cls(network, state["root"], state["shift"])
 
 
 def gelbrich_potential(x: Tensor, z: Tensor) -> Potential:

@@ -27,7 +27,7 @@ class Metric:
     """How a metric is printed.
 
     spec, paper_spec: format specifications, of our numbers and of the paper's. stderr: whether a result has a standard
-    error beside it, `<key>_stderr`.
+    error beside it, `<key>_stderr`. upper: of a lower bound, the metric that is printed with it as the upper one.
     """
 
     key: str
@@ -37,6 +37,7 @@ class Metric:
     unit: str = ""
     paper_spec: str = ".2f"
     stderr: bool = False
+    upper: str = ""
 
     @property
     def heading(self) -> str:
@@ -49,6 +50,10 @@ class Metric:
             return NULL
         shown = _format(value, self.spec)
         return shown if stderr is None else f"{shown} ± {_format(stderr, self.spec)}"
+
+    def interval_text(self, lower: float | None, upper: float | None) -> str:
+        """`2.670 and 2.697`; an en dash where either end is None."""
+        return NULL if None in (lower, upper) else f"{self.text(lower)} and {self.text(upper)}"
 
     def paper_text(self, value: float | None) -> str:
         """The paper's number, to as many digits as it prints."""
@@ -85,6 +90,8 @@ _MORE_SCORES = (
 )
 _TRANSPORT = (
     Metric("cost", "Cost", _LOWER, ".3f", stderr=True),
+    Metric("optimum_lower", "Optimum between", _NEUTRAL, ".3f", upper="cost"),
+    Metric("gap_upper", "Above optimum by at most", _LOWER, ".2%", stderr=True),
     Metric("gelbrich", "Gelbrich floor", _NEUTRAL, ".3f"),
     Metric("cost_data", "Cost on data", _LOWER, ".3f", stderr=True),
     Metric("nll_analytic", "NLL, analytic", _NEUTRAL, ".3f", "nats"),
@@ -93,7 +100,7 @@ _TRANSPORT = (
     Metric("logdet_error_max", "Log-det error, max", _LOWER, ".1e", "nats"),
     Metric("energy", "Energy", _LOWER, ".3f", stderr=True),
     Metric("roundtrip", "Round-trip error", _LOWER, ".1e"),
-    Metric("certificate", "Certificate", _LOWER, ".2%", stderr=True),
+    Metric("certificate", "Improvable by exchange", _LOWER, ".2%", stderr=True),
     Metric("escaped", "Escaped", _LOWER, "d", "particles"),
 )
 _UNSHOWN = (
@@ -132,6 +139,7 @@ def _keys(*groups: tuple[Metric, ...]) -> tuple[str, ...]:
 SCORES = _keys(_SCORES)
 MORE_SCORES = _keys(_MORE_SCORES)  # not in the paper
 TRANSPORT = _keys(_TRANSPORT)
+BOUNDS = ("optimum_lower", "gap_upper")  # found by a stage of their own
 SETTINGS = _keys(_MODEL, _TRAINING)
 TRAVERSALS = _keys(_TRAVERSALS)
 EVALUATED = _keys(_TRANSPORT, _UNSHOWN, _MODEL)  # what an evaluation finds of a row, its scores aside

@@ -54,8 +54,10 @@ _LAWS = {"gaussian": "Data to N(0, I)", "flow": "Data to f(data): the floor of G
 _NOTES = {
     _SCORE_TITLE: "Factors 'with shape' are those of the printed numbers; 'continuous only' leaves shape out, as the "
     "paper's text says. An informativeness is an error.",
-    _TRANSPORT_TITLE: "The paper's loss stands beside the analytic NLL. Certificate: one minus the cost of the best "
-    "assignment over the cost, 0 for a Monge map.",
+    _TRANSPORT_TITLE: "The paper's loss stands beside the analytic NLL. Optimum: the least cost of a map between the "
+    "same two laws; the cost bounds it from above, the cost less the Fenchel-Young gap of a convex potential from "
+    "below. Improvable by exchange: one minus the cost of the best assignment over the cost, 0 for a Monge map, and "
+    "for others too where points are few for the dimension.",
     _SETTING_TITLE: "Of the GP flow, unless a heading says otherwise. Rows of the paper's budget are what it "
     "configures: nothing was trained for them.",
     _TRAVERSAL_TITLE: "Mean absolute difference of grey levels between neighbouring images of a row of the figure, "
@@ -218,7 +220,10 @@ def _grid(name: str, payload: Row, rows: Sequence[Row], keys: Iterable[str], lab
         groups.append((metric.heading, (*subs, *([IN_SPREADS] if compared and repeated else []))))
         for cell, row in zip(cells, rows, strict=True):
             ours, paper, spread = row.get(key), _paper(row, key), row.get(f"{key}_spread")
-            cell.append(metric.text(ours, row.get(f"{key}_stderr")))
+            if metric.upper:
+                cell.append(metric.interval_text(ours, row.get(metric.upper)))
+            else:
+                cell.append(metric.text(ours, row.get(f"{key}_stderr")))
             if repeated:
                 cell.append(metric.text(spread))
             if compared:

@@ -19,6 +19,7 @@ from gpot.paper.items import Item
 from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import Row
 from gpot.stages import families
+from gpot.stages.bounds import bounds_stage
 from gpot.stages.chain import gp_row
 from gpot.stages.common import log
 from gpot.stages.evaluate import evaluate_stage
@@ -29,6 +30,7 @@ from gpot.store import Artifact, Store
 # Every row has every key; a metric that does not apply to it is null
 _MEASURED = names.with_stderr(names.EVALUATED)
 _SCORES = names.SCORES + names.MORE_SCORES
+_BOUNDED = (Item.table1, Item.table2, Item.fig3, Item.fig4)  # of costs
 # Tables about how GP flows are trained, and which of them the paper prints
 _SETTINGS_OF = {Item.table3: ("flow+gp",), Item.table4: ("flow+gp", "flow+gp+euler")}
 
@@ -55,10 +57,14 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class RowResult:
-    """A row, and what was measured of it: an artefact of stage `evaluate`, or `traversals`, for each repetition."""
+    """A row, and what was measured of it: an artefact of stage `evaluate`, or `traversals`, for each repetition.
+
+    bounds: of stage `bounds`, one for each repetition where the item is about costs; none else.
+    """
 
     row: ReportRow
     artifacts: tuple[Artifact, ...]
+    bounds: tuple[Artifact, ...] = ()
 
     @property
     def artifact(self) -> Artifact:
@@ -68,7 +74,12 @@ class RowResult:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """Of each repetition."""
-        return [artifact.manifest["metrics"] for artifact in self.artifacts]
+        measured = [artifact.manifest["metrics"] for artifact in self.artifacts]
+        if not self.bounds:
+            return measured
+        bounded = [artifact.manifest["metrics"] for artifact in self.bounds]
+        found = names.with_stderr(names.BOUNDS)
+        return [own | {name: of[name] for name in found} for own, of in zip(measured, bounded, strict=True)]
 
     def repetitions(self) -> Iterator[tuple[Config, Artifact]]:
         """Each repetition with its config."""
@@ -163,7 +174,10 @@ def row_results(config: Config, store: Store) -> list[RowResult]:
     stage = traversals_stage if config.report.item.traversal else evaluate_stage
     for row in report_rows(config):
         log.info("%s: %s, row %s", config.report.item.value, row.config.dataset.name, row.key)
-        results.append(RowResult(row, tuple(stage(each, store, row.row) for each in row.configs)))
+        artifacts = tuple(stage(each, store, row.row) for each in row.configs)
+        bounded = config.report.item in _BOUNDED and row.row is not Row.latent
+        bounds = tuple(bounds_stage(each, store, row.row) for each in row.configs) if bounded else ()
+        results.append(RowResult(row, artifacts, bounds))
     return results
 
 

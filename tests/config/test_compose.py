@@ -217,6 +217,7 @@ POSITIVE = [
     "gp.epochs", "gp.epochs_penalized", "gp.batch_size", "gp.n_validation", "gp.n_steps", "gp.logdet_tolerance",
     "optimizer.vae.lr", "optimizer.flow.lr", "optimizer.gp.lr", "evaluate.n_data", "evaluate.n_exact",
     "evaluate.certificate_batches", "evaluate.n_dci_train", "evaluate.n_dci_test",
+    "bounds.n_train", "bounds.batch_size",
 ]  # fmt: skip
 
 VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [

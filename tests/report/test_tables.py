@@ -33,6 +33,9 @@ METRIC_VALUES = {
     "logdet_error_max": 3e-4,
     "energy": 0.41,
     "roundtrip": 2e-7,
+    "optimum_lower": 5.32,
+    "gap_upper": 0.0076,
+    "gap_upper_stderr": 0.0002,
     "certificate": 0.0123,
     "certificate_stderr": 0.001,
     "escaped": 0,
@@ -85,10 +88,13 @@ def test_markdown_sets_the_papers_number_and_the_difference_beside_ours() -> Non
     gp = dict(zip(transport[0], transport[4], strict=True))
     assert (
         gp["Cost ↓"] == "5.361 ± 0.012"
-        and gp["Certificate ↓"] == "1.23% ± 0.10%"
+        and gp["Improvable by exchange ↓"] == "1.23% ± 0.10%"
+        and gp["Optimum between"] == "5.320 and 5.361"
+        and gp["Above optimum by at most ↓"] == "0.76% ± 0.02%"
         and gp["Escaped (particles) ↓"] == "0"
     )
     assert transport[4][2:4] == ["5.60", "-0.239"]
+    assert dict(zip(transport[0], transport[2], strict=True))["Optimum between"] == "–"
     assert all(names.METRICS[key].heading in transport[0] for key in names.TRANSPORT)
     assert text.endswith("- budget: quick\n- seconds: 12.3457\n- seed: 0\n- versions: torch 2.6\n")
     assert text.startswith("# Table 1: ")

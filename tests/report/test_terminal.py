@@ -56,7 +56,7 @@ def test_parts_say_how_many_there_are_and_the_note_stands_once() -> None:
     (total,) = {int(n) for n in re.findall(r"Transport and fidelity, \d+ of (\d+)", narrow)}
     assert total > 1 and [f"{k + 1} of {total}" in narrow for k in range(total)] == [True] * total
     assert " of " not in "".join(line for line in wide.splitlines() if line.startswith("Transport"))
-    assert narrow.count("Certificate: one") == wide.count("Certificate: one") == 1
+    assert narrow.count("paper's loss") == wide.count("paper's loss") == 1
 
 
 def test_what_was_measured_stays_beside_what_the_paper_prints() -> None:

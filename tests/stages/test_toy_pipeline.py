@@ -67,7 +67,7 @@ def gaussians(folder: Path) -> tuple[Config, list[Path]]:
     return config, report_stage(config, open_store(config))
 
 
-def test_figure_4_is_written_with_its_table(moons: tuple[Config, list[Path]]) -> None:
+def test_figure_4_is_written_with_its_table(folder: Path, moons: tuple[Config, list[Path]]) -> None:
     _, paths = moons
     assert {path.name for path in paths} == {
         f"fig4{kind}" for kind in (".md", ".tex", ".csv", ".json", ".png", ".pdf")
@@ -87,6 +87,13 @@ def test_figure_4_is_written_with_its_table(moons: tuple[Config, list[Path]]) ->
     for row in (gp, euler, spectral):
         assert row["logdet_error_mean"] < 1e-4 and abs(row["nll_exact"] - flow["nll_exact"]) < 1e-3
         assert row["n_steps"] >= 15 and row["energy"] > 0
+    for row in result["rows"]:
+        assert row["optimum_lower"] == pytest.approx(row["cost"] * (1.0 - row["gap_upper"]))
+        assert row["gap_upper"] > 0.0 and row["gap_upper_stderr"] > 0.0
+        # by what an exchange saves, and by no less, the map is above the optimum: on these very pairs
+        assert row["gap_upper"] > row["certificate"] - 3.0 * row["gap_upper_stderr"]
+    potentials = list((folder / "outputs" / "artifacts" / "potential").glob("[!.]*"))
+    assert len(potentials) == 1, "all rows after one flow are bounded by one potential"
     for law in ("gaussian", "flow"):
         assert [point["n"] for point in result["optimum"][law]] == [20, 40]
 

@@ -272,7 +272,7 @@ def test_a_mean_over_seeds_has_its_spread_and_the_paper_in_spreads() -> None:
     assert transport[3][:7] == ["FFJORD+GP", "3", "5.500 ± 0.010", "0.040", "5.60", "-0.100", "-2.5"]
     (grid,) = tables.grids(table_2())
     groups = dict(grid.groups)
-    assert groups["Certificate ↓"] == ("ours", "spread") and groups["Escaped (particles) ↓"] == ("",)
+    assert groups["Improvable by exchange ↓"] == ("ours", "spread") and groups["Escaped (particles) ↓"] == ("",)
     assert "standard deviation" in grid.note and "standard deviation" not in tables.grids(table_1())[0].note
     flow, gp = csv.DictReader(io.StringIO(tables.csv_text(table_2())))
     assert (gp["cost_spread"], gp["seeds"], flow["cost_spread"], flow["seeds"]) == ("0.04", "1 2 3", "", "")

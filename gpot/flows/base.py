@@ -97,8 +97,7 @@ def meet(flow: Any) -> Handshake | None:
     """The handshake on rows that f^-1 gives, or, without an inverse, on normal ones; None where f is not at home on
     these, so that only data can tell."""
     generator = torch.Generator().manual_seed(0)
-    like = {"dtype": dtype_of(flow), "device": device_of(flow)}
-    z = torch.randn(ROWS, flow.dim, generator=generator).to(**like)
+    z = torch.randn(ROWS, flow.dim, generator=generator).to(dtype=dtype_of(flow), device=device_of(flow))
     with torch.no_grad():
         try:
             x = checked_inverse(called(flow, "inverse", z), z, flow)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +103,7 @@ class JoinedBase(Base):
 
     def inverse(self, z: Tensor) -> Tensor:
         parts = zip(self.bases, z.split(self.sizes, 1), strict=True)
-        return torch.cat([base.inverse(part) for base, part in parts], 1)
+        return torch.cat([cast(Base, base).inverse(part) for base, part in parts], 1)
 
 
 def read_base(law: Any, dim: int) -> Base:

@@ -208,7 +208,7 @@ def _choice(choices: type[C], value: C | str, what: str) -> C:
         raise BadConfig(f"a {what} is one of {listed}, and got {value!r}") from None
 
 
-def _check_origin(flow: GaussianPreservingFlow, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _check_origin(flow: GaussianPreservingFlow, state: dict[str, Any], prefix: str, *_rest: Any) -> None:
     """Before a state dict is loaded: it was made in the same chart by the same method. A state without the record is
     older than it, and is taken as it was."""
     key = f"{prefix}made_in"

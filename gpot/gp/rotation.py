@@ -84,7 +84,7 @@ def descend_rotation(objective: Callable[[Tensor], Tensor], starts: Sequence[Ten
         (skew.grad,) = torch.autograd.grad(value, skew)
         return value
 
-    descent.step(closure)  # type: ignore[no-untyped-call]
+    descent.step(closure)
     with torch.no_grad():
         found = turned()
         return found if objective(found).item() < least else best

@@ -97,8 +97,8 @@ class FittedMap(MongeMap):
         points, z = points[:_DRAWN], z[:_DRAWN]
         with torch.no_grad():
             s = self.gp.transport(z)
-        costs = [self.cost(points, end).mean().item() for end in (z, s)]
-        return before_after(*(part.cpu().numpy() for part in (points, z, s)), costs[0], costs[1])
+        costs = (self.cost(points, z).mean().item(), self.cost(points, s).mean().item())
+        return before_after(points.cpu().numpy(), z.cpu().numpy(), s.cpu().numpy(), *costs)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write s and its record to the folder `path`: weights.safetensors and manifest.json, whole or not at all.

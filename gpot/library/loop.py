@@ -7,7 +7,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -146,7 +146,7 @@ def _position(step: int, steps: int, tail: tuple[int, float] | None, start: floa
 
 
 @contextmanager
-def _shown(steps: int, progress: bool) -> Iterator[object]:
+def _shown(steps: int, progress: bool) -> Iterator[Callable[[int, Validation], None]]:
     """A bar in a terminal, and lines through `logging` elsewhere."""
     console = Console(stderr=True)
 

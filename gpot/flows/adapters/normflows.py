@@ -23,9 +23,9 @@ class NormFlowsFlow(AdaptedFlow):
 
     def __init__(self, source: Any, context: Tensor | None, base: Any, dim: int | None) -> None:
         known = getattr(source.q0, "d", getattr(source.q0, "dim", None))
-        if known is None and dim is None:
+        if dim is None and known is None:
             raise FlowRefused(f"the base {type(source.q0).__name__} of normflows says no dimension; type dim=2")
-        dim = int(dim or known)
+        dim = dim or int(known or 0)
         super().__init__(source, dim, base if base is not None else _base(source.q0, context, dim), context)
 
     def _options(self, y: Tensor) -> dict[str, Tensor | None]:

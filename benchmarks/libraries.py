@@ -1,0 +1,178 @@
+"""Flows of six libraries, each trained in a moment and handed to `gpot.fit`: density kept, round trip, cost, seconds.
+
+    .venv-libraries/bin/python benchmarks/libraries.py                    # the table of docs/libraries.md
+    .venv-libraries/bin/python benchmarks/libraries.py --only zuko pyro --data moons
+
+Needs the environment of `make test-libraries`. Each library gets a small flow of its own, `--epochs` steps of
+maximum likelihood, and the one line that its user types.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.datasets import load_wine, make_moons
+from torch import Tensor, nn
+
+import gpot
+from gpot.maths.transport import gaussian_log_density
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "libraries.md"
+BEGIN, END = "<!-- table: benchmarks/libraries.py -->", "<!-- end of table -->"
+WIDTH = 32
+
+
+def zuko_flow(d: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
+    import zuko
+
+    flow = zuko.flows.NSF(d, transforms=2, hidden_features=(WIDTH, WIDTH))
+    return flow, lambda x: flow().log_prob(x)
+
+
+def nflows_flow(d: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
+    from nflows import distributions, flows, transforms
+
+    layers = [
+        layer
+        for _ in range(3)
+        for layer in (transforms.MaskedAffineAutoregressiveTransform(d, WIDTH), transforms.ReversePermutation(d))
+    ]
+    flow = flows.Flow(transforms.CompositeTransform(layers), distributions.StandardNormal([d]))
+    return flow, flow.log_prob
+
+
+def normflows_flow(d: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
+    import normflows as nf
+
+    layers = [
+        layer
+        for _ in range(2)
+        for layer in (nf.flows.AutoregressiveRationalQuadraticSpline(d, 1, WIDTH), nf.flows.LULinearPermute(d))
+    ]
+    flow = nf.NormalizingFlow(nf.distributions.DiagGaussian(d, trainable=True), layers)
+    return flow, flow.log_prob
+
+
+def pyro_flow(d: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
+    import pyro.distributions as dist
+    from pyro.distributions import transforms
+
+    layers = [
+        layer
+        for _ in range(3)
+        for layer in (transforms.affine_coupling(d, hidden_dims=[WIDTH, WIDTH]), transforms.permute(d))
+    ]
+    flow = dist.TransformedDistribution(dist.Normal(torch.zeros(d), torch.ones(d)), layers)
+
+    def log_prob(x: Tensor) -> Tensor:
+        flow.clear_cache()
+        return flow.log_prob(x)
+
+    return flow, log_prob
+
+
+def freia_flow(d: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
+    import FrEIA.framework as framework
+    import FrEIA.modules as modules
+
+    def subnet(i: int, o: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(i, WIDTH), nn.Tanh(), nn.Linear(WIDTH, o))
+
+    flow = framework.SequenceINN(d)
+    for _ in range(4):
+        flow.append(modules.AllInOneBlock, subnet_constructor=subnet)
+
+    def log_prob(x: Tensor) -> Tensor:
+        z, log_det = flow(x)
+        return gaussian_log_density(z) + log_det
+
+    return flow, log_prob
+
+
+def torchflows_flow(d: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
+    from torchflows.bijections.finite.autoregressive.architectures import RealNVP
+    from torchflows.flows import Flow
+
+    flow = Flow(RealNVP((d,), n_layers=4))
+    return flow, flow.log_prob
+
+
+LIBRARIES = {"zuko": zuko_flow, "nflows": nflows_flow, "normflows": normflows_flow, "pyro": pyro_flow,
+             "FrEIA": freia_flow, "torchflows": torchflows_flow}  # fmt: skip
+
+
+def moons() -> Tensor:
+    return torch.from_numpy(make_moons(4000, noise=0.08, random_state=0)[0])
+
+
+def wine() -> Tensor:
+    return torch.from_numpy(load_wine().data)
+
+
+DATA = {"moons": moons, "wine": wine}
+
+
+def parameters(flow: Any) -> list[Tensor]:
+    modules = [flow] if isinstance(flow, nn.Module) else [t for t in flow.transforms if isinstance(t, nn.Module)]
+    return [p for module in modules for p in module.parameters() if p.requires_grad]
+
+
+def row(library: str, data: str, epochs: int, options: dict[str, Any]) -> list[str]:
+    """One line of the table."""
+    torch.manual_seed(0)
+    x = DATA[data]()
+    x = ((x - x.mean(0)) / x.std(0)).float()
+    flow, log_prob = LIBRARIES[library](x.shape[1])
+    optimizer = torch.optim.Adam(parameters(flow), lr=5e-3 if data == "moons" else 1e-3)
+    for _ in range(epochs):
+        batch = x[torch.randint(len(x), (min(500, len(x)),))]
+        optimizer.zero_grad()
+        (-log_prob(batch).mean()).backward()
+        optimizer.step()
+    if isinstance(flow, nn.Module):
+        flow.eval()
+    start = time.monotonic()
+    monge = gpot.fit(flow, progress=False, **options)
+    seconds = time.monotonic() - start
+    report, few = monge.report(), x[:200]
+    with torch.no_grad():
+        theirs = log_prob(few)
+        s, log_det = monge.transport(few), monge.flow(few)[1]
+        z = monge.flow.transform(few)
+        mine = gaussian_log_density(s) + log_det + monge.gp.exact_log_det(z)
+    kept = (mine - theirs).abs().mean().item()
+    return [
+        library, f"{data}, d = {x.shape[1]}", "`gpot.fit(flow)`", f"{kept:.0e}", f"{report.round_trip or 0:.0e}",
+        f"{report.before.mean:.3f}", f"{report.rotation.mean:.3f}", f"{report.after.mean:.3f}", f"{seconds:.0f}",
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=list(LIBRARIES), choices=list(LIBRARIES))
+    parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))
+    parser.add_argument("--epochs", type=int, default=400, help="steps of the training of each flow")
+    parser.add_argument("--steps", type=int, default=None, help="steps of gpot.fit (default: its own)")
+    parser.add_argument("--n-prior", type=int, default=None)
+    arguments = parser.parse_args()
+    options = {"steps": arguments.steps, "n_prior": arguments.n_prior}
+    head = ["library", "data", "typed", "density off, nats", "round trip", "cost of f", "+rotation", "+GP", "seconds"]
+    lines = ["| " + " | ".join(head) + " |", "| --- | --- | --- |" + " --: |" * 6]
+    for data in arguments.data:
+        for library in arguments.only:
+            lines.append("| " + " | ".join(row(library, data, arguments.epochs, options)) + " |")
+            print(lines[-1], flush=True)
+    whole = len(arguments.only) == len(LIBRARIES) and len(arguments.data) == len(DATA)
+    if whole:
+        text = DOCS.read_text(encoding="utf-8")
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        DOCS.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -81,7 +81,7 @@ class Potential:
     @classmethod
     def of_state(cls, state: Mapping[str, Tensor]) -> Potential:
         """The potential of `state`."""
-        layers = []
+        layers: list[ConvexLayer] = []
         while f"network.{len(layers)}.weight" in state:
             start = f"network.{len(layers)}."
             parts = state[f"{start}weight"], state[f"{start}bias"], state.get(f"{start}mixing"), state[f"{start}output"]

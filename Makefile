@@ -54,8 +54,9 @@ $(LIBRARIES)/.ready: $(READY) requirements-libraries.lock
 	$(LIBRARIES)/bin/python -m pip install --disable-pip-version-check --progress-bar off --no-deps -r requirements-libraries.lock
 	@touch $@
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, the form of the code, and mypy
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
 bench: $(READY) ## time one training step of the GP flow, and one with Euler's penalty

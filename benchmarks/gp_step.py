@@ -58,9 +58,9 @@ def training_step(kind: str, dim: int, n_steps: int) -> Callable[[int], None]:
         z = torch.randn(batch, dim).clamp(-4.0, 4.0)
         x = z + 0.1 * torch.randn(batch, dim)
         field = dense if kind == "dense" else velocity.field(Chart.cube)
-        moved = from_cube(integrate(field, to_cube(z), n_steps))
+        image = from_cube(integrate(field, to_cube(z), n_steps))
         optimizer.zero_grad()
-        (x - moved).square().sum(1).mean().backward()
+        (x - image).square().sum(1).mean().backward()
         optimizer.step()
 
     return step
@@ -85,8 +85,8 @@ def dense_row(dim: int, repeats: int, threads: int) -> dict[str, float | str | N
     if expected > MEMORY_LIMIT_MB:
         note = f"dense not run: {N_STEPS} steps would need about {expected:.0f} MB, more than {MEMORY_LIMIT_MB:.0f}"
         return {"dense_seconds": None, "dense_peak_mb": None, "note": note}
-    found = in_own_process("dense", dim, N_STEPS, repeats, threads)
-    return {"dense_seconds": found["seconds"], "dense_peak_mb": found["peak_mb"]}
+    timing = in_own_process("dense", dim, N_STEPS, repeats, threads)
+    return {"dense_seconds": timing["seconds"], "dense_peak_mb": timing["peak_mb"]}
 
 
 def table(rows: list[dict]) -> str:
@@ -124,8 +124,8 @@ def main() -> None:
         fast, slow = (5, 1 if dim > 2 else 5) if options.quick else (10, 2 if dim > 2 else 10)
         dense = dense_row(dim, slow, options.threads)
         for velocity in ("mlp", "ridge"):
-            found = in_own_process(velocity, dim, N_STEPS, fast, options.threads)
-            rows.append({"dim": dim, "velocity": velocity, "batch": BATCH, **found, **dense})
+            timing = in_own_process(velocity, dim, N_STEPS, fast, options.threads)
+            rows.append({"dim": dim, "velocity": velocity, "batch": BATCH, **timing, **dense})
     result = {
         "item": "gp_step",
         "rows": rows,

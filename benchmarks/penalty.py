@@ -62,8 +62,8 @@ def training_step(way: str, dim: int, kind: str) -> Callable[[int, int], float]:
 def measure(way: str, dim: int, kind: str, batch: int, particles: int, repeats: int) -> dict[str, float]:
     """Seconds, peak memory and the loss of the last step, in this process."""
     step, losses = training_step(way, dim, kind), []
-    found = least(lambda: step(8, 8), lambda: losses.append(step(batch, particles)), repeats)
-    return found | {"loss": losses[-1]}
+    timing = least(lambda: step(8, 8), lambda: losses.append(step(batch, particles)), repeats)
+    return timing | {"loss": losses[-1]}
 
 
 def main() -> None:

@@ -31,11 +31,11 @@ def explain(error: BaseException) -> str:
         chain.append(cause)
         cause = cause.__cause__
     text = "\n".join(dict.fromkeys(str(e).strip() for e in chain))
-    found = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text)
-    owner = getattr(schema, found.group(2), None) if found else None
-    if found and dataclasses.is_dataclass(owner):
+    match = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text)
+    owner = getattr(schema, match.group(2), None) if match else None
+    if match and dataclasses.is_dataclass(owner):
         text = re.sub(r"\nTo append to your config use .*", "", text)  # Hydra's advice; nothing would read the new key
-        text += "\n" + known_keys(found.group(1), [f.name for f in dataclasses.fields(owner)])
+        text += "\n" + known_keys(match.group(1), [f.name for f in dataclasses.fields(owner)])
     return f"{type(error).__name__}: {text}"
 
 

@@ -109,9 +109,9 @@ class Artifact:
 
     def verify(self) -> None:
         """Raises `ArtifactCorrupt` unless the key follows from the manifest and every file has the content recorded."""
-        found = content_key(self.stage, *(self.manifest[name] for name in ("version", "config", "inputs", "data_hash")))
-        if found != self.key:
-            raise _corrupt(self.folder, f"{MANIFEST} should give the key {self.key}, and its config gives {found}")
+        key = content_key(self.stage, *(self.manifest[name] for name in ("version", "config", "inputs", "data_hash")))
+        if key != self.key:
+            raise _corrupt(self.folder, f"{MANIFEST} should give the key {self.key}, and its config gives {key}")
         for name, recorded in self.manifest["files"].items():
             path = self.folder / name
             actual = file_sha256(path) if path.is_file() else "no such file"
@@ -168,7 +168,7 @@ class Store:
         fails or the process is killed, no artefact appears and the work folder stays.
         """
         _check_names(stage, key)
-        given = _check_given(stage, key, manifest)
+        record = _check_given(stage, key, manifest)
         parent = self.root / stage
         parent.mkdir(parents=True, exist_ok=True)
         with _locked(parent / f".{key}.lock", f"{stage}/{key}"):
@@ -176,20 +176,20 @@ class Store:
             if artifact is None:
                 for stale in parent.glob(f".{key}.tmp-*"):  # of killed processes: a living one would hold the lock
                     shutil.rmtree(stale)
-                self._build(parent / key, stage, key, build, given)
+                self._build(parent / key, stage, key, build, record)
                 artifact = self.find(stage, key)
                 assert artifact is not None
             shutil.rmtree(self._work(stage, key), ignore_errors=True)
         return artifact
 
     def _build(
-        self, final: Path, stage: str, key: str, build: Callable[[Path], Mapping[str, Any]], given: dict[str, Any]
+        self, final: Path, stage: str, key: str, build: Callable[[Path], Mapping[str, Any]], entries: dict[str, Any]
     ) -> None:
         """Builds in a temporary folder beside `final`, writes the manifest, syncs to disk, renames."""
         folder = final.parent / f".{key}.tmp-{uuid.uuid4().hex[:8]}"
         folder.mkdir()
         try:
-            record: dict[str, Any] = {"stage": stage, "key": key, **given}
+            record: dict[str, Any] = {"stage": stage, "key": key, **entries}
             record |= {"versions": _versions(), "commit": commit()}  # before the build: the code on disk may change
             record["started"], clock = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
             record["metrics"] = _canonical(build(folder), "metrics", record=True)
@@ -256,16 +256,16 @@ def _check_given(stage: str, key: str, manifest: Mapping[str, Any]) -> dict[str,
             f"the manifest of {stage}/{key} must give {', '.join(_GIVEN)}; missing: {', '.join(missing) or 'none'}; "
             f"filled in by the store, so to be left out: {', '.join(reserved) or 'none'}"
         )
-    given: dict[str, Any] = _canonical(manifest, "manifest")
-    for where, text in _strings(given, "manifest"):
+    record: dict[str, Any] = _canonical(manifest, "manifest")
+    for where, text in _strings(record, "manifest"):
         if PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute():
             raise BadInput(f"{where} must not be a path on one machine; found '{text}'. Leave paths out of the config")
-    expected = content_key(stage, given["version"], given["config"], given["inputs"], given["data_hash"])
+    expected = content_key(stage, record["version"], record["config"], record["inputs"], record["data_hash"])
     if key != expected:
         raise BadInput(
             f"key {key} of stage {stage} must follow from its manifest, which gives {expected}. Use content_key(...)"
         )
-    return given
+    return record
 
 
 def _strings(value: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -45,18 +45,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("outputs/wandb"), help="of W&B's offline runs")
     parser.add_argument("--dry-run", action="store_true", help="write the specification as JSON, send nothing")
     parser.add_argument("--check", action="store_true", help="compare the names in the offline runs")
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        if chosen.check:
-            return check(chosen.folder)
-        if chosen.dry_run or not has_key():
-            if not chosen.dry_run:
+        if options.check:
+            return check(options.folder)
+        if options.dry_run or not has_key():
+            if not options.dry_run:
                 print("no API key (wandb login): the specification is written, and nothing is sent", file=sys.stderr)
-            dry_run(chosen.entity or "ENTITY", chosen.project, chosen.folder)
+            dry_run(options.entity or "ENTITY", options.project, options.folder)
             return 0
-        entity = chosen.entity or default_entity()
-        made = upload(entity, chosen.project, chosen.folder / "dashboard_addresses.json")
-        print(made["workspace"], made["report"], sep="\n")
+        entity = options.entity or default_entity()
+        addresses = upload(entity, options.project, options.folder / "dashboard_addresses.json")
+        print(addresses["workspace"], addresses["report"], sep="\n")
         return 0
     except GpotError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

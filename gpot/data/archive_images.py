@@ -106,14 +106,14 @@ class ArchiveImages:
         """Names of the images, sorted: row k is names[k]. Raises: BadInput where there are none, or one is no file."""
         with open_archive(self.archive) as archive:
             members = archive.members()
-        chosen = sorted(member for member in members if fnmatchcase(member.name, self.pattern))
-        if not chosen:
+        matches = sorted(member for member in members if fnmatchcase(member.name, self.pattern))
+        if not matches:
             some = ", ".join(member.name for member in members[:_SHOWN]) + (", ..." if len(members) > _SHOWN else "")
             raise BadInput(
                 f"no file in '{self.archive}' fits dataset.pattern={self.pattern}; it holds {len(members)} files"
                 f"{': ' + some if some else ''}. Name another archive (dataset.path) or pattern."
             )
-        for member, following in zip(chosen, [*chosen[1:], None], strict=True):
+        for member, following in zip(matches, [*matches[1:], None], strict=True):
             if not member.regular:
                 raise BadInput(
                     f"'{member.name}' in '{self.archive}' was to be an image, and is a link or no regular file. "
@@ -124,7 +124,7 @@ class ArchiveImages:
                     f"'{self.archive}' holds '{member.name}' more than once, and which one is meant cannot be known. "
                     "Make an archive without repeated names."
                 )
-        return [member.name for member in chosen]
+        return [member.name for member in matches]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -141,16 +141,16 @@ class ArchiveImages:
             rows[self.names[k]].append(row)
         images = np.empty((len(index), self.channels, self.size, self.size), dtype=np.uint8)
         with open_archive(self.archive) as archive:
-            wanted = [member.name for member in archive.members() if member.name in rows]
-            for name in track(wanted, len(wanted), f"reading {self.name}"):
+            names = [member.name for member in archive.members() if member.name in rows]
+            for name in track(names, len(names), f"reading {self.name}"):
                 with readable(
                     f"the image '{name}' in '{self.archive}'", "Mend it, or leave it out by dataset.pattern."
                 ):
                     images[rows[name]] = decode(archive.read(name), self.size, self.channels)
         return torch.from_numpy(images)
 
-    def unpack(self, kept: Tensor) -> tuple[Tensor]:
-        return (kept.float() / 255,)
+    def unpack(self, pixels: Tensor) -> tuple[Tensor]:
+        return (pixels.float() / 255,)
 
     def labels(self, index: NDArray[np.int64]) -> None:
         """There are none: the sorted name says which chair and view, or whose face, it is."""

@@ -75,7 +75,7 @@ class _Zip:
 class _Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.found: list[Member] = []
+        self.files: list[Member] = []
         for folder, folders, files in os.walk(root, onerror=_raise):
             for link in (name for name in folders if (Path(folder) / name).is_symlink()):
                 raise BadInput(
@@ -83,10 +83,10 @@ class _Folder:
                     "Put the files themselves there."
                 )
             paths = [Path(folder) / name for name in files]
-            self.found += [Member(path.relative_to(root).as_posix(), path.is_file()) for path in paths]
+            self.files += [Member(path.relative_to(root).as_posix(), path.is_file()) for path in paths]
 
     def members(self) -> list[Member]:
-        return sorted(self.found)
+        return sorted(self.files)
 
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()

@@ -58,12 +58,12 @@ class ShuffledBatches(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         per_pass = self.n_rows // self.batch_size
-        drawn, order = -1, torch.empty(0)
+        pass_number, order = -1, torch.empty(0)
         for step in range(self.epoch * self.n_batches, (self.epoch + 1) * self.n_batches):
             number, place = divmod(step, per_pass)
-            if number != drawn:
+            if number != pass_number:
                 generator = torch.Generator().manual_seed(self.seed + number)
-                drawn, order = number, torch.randperm(self.n_rows, generator=generator)
+                pass_number, order = number, torch.randperm(self.n_rows, generator=generator)
             yield order[place * self.batch_size : (place + 1) * self.batch_size][self.rank :: self.processes]
 
 

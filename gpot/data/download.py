@@ -97,11 +97,12 @@ def _check(path: Path, remote: Remote, needed_for: str) -> None:
         return
     algorithm, _, expected = remote.digest.partition(":")
     stat = path.stat()
-    found = _hash(path, algorithm, (stat.st_size, stat.st_mtime_ns))
-    if found != expected:
+    digest = _hash(path, algorithm, (stat.st_size, stat.st_mtime_ns))
+    if digest != expected:
         raise BadInput(
-            f"{needed_for} needs {remote.name} with {algorithm} {expected}, and '{path}' has {found}: it was cut short "
-            "or is another file. Move it away to have it downloaded again, or name another folder: paths.data=FOLDER."
+            f"{needed_for} needs {remote.name} with {algorithm} {expected}, and '{path}' has {digest}: it was cut "
+            "short or is another file. Move it away to have it downloaded again, or name another folder: "
+            "paths.data=FOLDER."
         )
 
 

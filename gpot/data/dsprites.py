@@ -226,11 +226,11 @@ def load_official(path: str | Path) -> NDArray[np.uint8]:
             f"'{path}' must hold all {N_IMAGES} images of 64 x 64 and their classes; found images of shape "
             f"{images.shape}, classes of shape {classes.shape}. {_DRAW_INSTEAD}"
         )
-    moved = np.flatnonzero(index_of(classes) != np.arange(N_IMAGES))
-    if len(moved):
+    misplaced = np.flatnonzero(index_of(classes) != np.arange(N_IMAGES))
+    if len(misplaced):
         raise BadInput(
-            f"'{path}' must list the images in the official order (posY fastest); {len(moved)} rows are elsewhere, the "
-            f"first is row {int(moved[0])} with classes {classes[moved[0]].tolist()}. {_DRAW_INSTEAD}"
+            f"'{path}' must list the images in the official order (posY fastest); {len(misplaced)} rows are elsewhere, "
+            f"the first is row {int(misplaced[0])} with classes {classes[misplaced[0]].tolist()}. {_DRAW_INSTEAD}"
         )
     return np.packbits(images.reshape(N_IMAGES, SIZE * SIZE), axis=1)
 
@@ -241,9 +241,9 @@ def _read_archive(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         with np.load(path, allow_pickle=False) as archive:
             if "imgs" in archive.files and "latents_classes" in archive.files:
                 return archive["imgs"], archive["latents_classes"]
-            found = f"it holds {sorted(archive.files)}"
+            content = f"it holds {sorted(archive.files)}"
     except (ValueError, TypeError, OSError, EOFError, BadZipFile) as error:  # another format, pickled, cut short
         raise BadInput(f"'{path}' is not a readable npz archive ({error}). {_DRAW_INSTEAD}") from error
     raise BadInput(
-        f"'{path}' is not the dSprites archive: {found}, and 'imgs' and 'latents_classes' are needed. {_DRAW_INSTEAD}"
+        f"'{path}' is not the dSprites archive: {content}, and 'imgs' and 'latents_classes' are needed. {_DRAW_INSTEAD}"
     )

@@ -35,7 +35,7 @@ class ImageSource(Protocol):
     def pixels(self, index: NDArray[np.int64]) -> Tensor:
         """The images of those rows as they are kept in memory, (n, ...), mostly bytes."""
 
-    def unpack(self, kept: Tensor) -> tuple[Tensor]:
+    def unpack(self, pixels: Tensor) -> tuple[Tensor]:
         """A batch of `pixels` -> (n, C, S, S) float32 in [0, 1], as the VAE takes them."""
 
     def labels(self, index: NDArray[np.int64]) -> NDArray[np.uint8] | None:
@@ -50,8 +50,8 @@ def image_index(n_images: int | None, source: ImageSource) -> NDArray[np.int64]:
         raise BadConfig(
             f"dataset.n_images must lie in 1..{len(source)}, got {n_images}. Set it to null for all images."
         )
-    chosen = np.random.default_rng(_SUBSET_SEED).choice(len(source), n_images, replace=False)
-    return np.sort(chosen)
+    rows = np.random.default_rng(_SUBSET_SEED).choice(len(source), n_images, replace=False)
+    return np.sort(rows)
 
 
 class DSpritesImages:
@@ -72,9 +72,9 @@ class DSpritesImages:
             return torch.from_numpy(dsprites.load_official(self._existing(self.path))[index])
         return torch.from_numpy(dsprites.render_packed(index, lambda blocks, n: track(blocks, n, "drawing dSprites")))
 
-    def unpack(self, kept: Tensor) -> tuple[Tensor]:
-        shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=kept.device)
-        bits = (kept[:, :, None] >> shifts) & 1
+    def unpack(self, pixels: Tensor) -> tuple[Tensor]:
+        shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=pixels.device)
+        bits = (pixels[:, :, None] >> shifts) & 1
         return (bits.reshape(-1, 1, dsprites.SIZE, dsprites.SIZE).float(),)
 
     def labels(self, index: NDArray[np.int64]) -> None:
@@ -82,10 +82,10 @@ class DSpritesImages:
 
     @staticmethod
     def _existing(path: str) -> Path:
-        found = Path(path)
-        if not found.is_file():
-            dsprites.load_official(found)  # raises DataMissing with what to do
-        return found
+        file = Path(path)
+        if not file.is_file():
+            dsprites.load_official(file)  # raises DataMissing with what to do
+        return file
 
 
 class MnistImages:
@@ -107,8 +107,8 @@ class MnistImages:
         images = mnist.resize(mnist.load_images(self.folder, self.split)[index], self.size)
         return torch.from_numpy(images)[:, None]
 
-    def unpack(self, kept: Tensor) -> tuple[Tensor]:
-        return (kept.float() / 255,)
+    def unpack(self, pixels: Tensor) -> tuple[Tensor]:
+        return (pixels.float() / 255,)
 
     def labels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         return mnist.load_labels(self.folder, self.split)[index]

@@ -41,13 +41,13 @@ class OwnImages:
                 f"dataset.path={self.path} was to hold booleans, bytes or floats, and holds {self.images.dtype}. "
                 "Convert the images: (array / array.max()).astype('float32')."
             )
-        chosen = np.asarray(self.images[index])
-        if chosen.ndim == 3:
-            chosen = chosen[:, None]
+        images = np.asarray(self.images[index])
+        if images.ndim == 3:
+            images = images[:, None]
         if kind == "b":
-            chosen = chosen.astype(np.uint8) * 255
-        self._check(chosen)
-        return torch.from_numpy(chosen.astype(np.float32) if kind == "f" else chosen)
+            images = images.astype(np.uint8) * 255
+        self._check(images)
+        return torch.from_numpy(images.astype(np.float32) if kind == "f" else images)
 
     def _check(self, images: NDArray[Any]) -> None:
         low, high = float(images.min()), float(images.max())
@@ -62,9 +62,9 @@ class OwnImages:
                 "images of 0 and 1 as booleans: np.save(path, array.astype(bool))."
             )
 
-    def unpack(self, kept: Tensor) -> tuple[Tensor]:
+    def unpack(self, pixels: Tensor) -> tuple[Tensor]:
         """(n, C, S, S) float32 in [0, 1]."""
-        return (kept.float() if kept.is_floating_point() else kept.float() / 255,)
+        return (pixels.float() if pixels.is_floating_point() else pixels.float() / 255,)
 
     def labels(self, index: NDArray[np.int64]) -> None:
         """There are none."""

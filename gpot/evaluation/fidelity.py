@@ -66,24 +66,24 @@ class Guard:
         self.within = escaped == 0 and error.mean <= self.tolerance
         if self.within:
             return None
-        found = (
+        state = (
             f"{when}: mean log-determinant error {error.mean:.2e} nats with "
             f"{self.gp.n_steps or 'no'} steps (tolerance {self.tolerance:.1e}), {escaped:.0f} particles out of domain"
         )
         if not isinstance(self.gp, GaussianPreservingFlow):
             raise FidelityLost(
-                f"the map must preserve the Gaussian to rounding; {found}. Lower {words.rate}, or accept less with "
+                f"the map must preserve the Gaussian to rounding; {state}. Lower {words.rate}, or accept less with "
                 f"{words.tolerance}."
             )
         if self.gp.n_steps >= self.max_steps:
             raise FidelityLost(
-                f"the discretized GP flow must preserve the Gaussian; {found}, and {words.max_steps}={self.max_steps} "
+                f"the discretized GP flow must preserve the Gaussian; {state}, and {words.max_steps}={self.max_steps} "
                 f"forbids a finer grid. Raise {words.max_steps}, take {words.chart}, lower {words.rate}, or accept "
                 f"less with {words.tolerance}."
             )
         self.gp.refine(min(self.max_steps, self.gp.n_steps + max(1, self.gp.n_steps // 2)))
         self.refinements += 1
-        return f"{found}: refined to {self.gp.n_steps} steps"
+        return f"{state}: refined to {self.gp.n_steps} steps"
 
     def nothing_kept(self) -> FidelityLost:
         """The error where no validation was within tolerance."""

@@ -30,9 +30,9 @@ def traversal_codes(codes: Tensor, values: Tensor) -> Tensor:
     Returns: (m, d, k, d). A code that is not finite stays so.  Raises: BadInput for other shapes or values.
     """
     if codes.ndim != 2 or codes.numel() == 0 or not codes.is_floating_point():
-        raise BadInput(f"codes to traverse are a float tensor (m, d), and got {_found(codes)}. Pass one row per image.")
+        raise BadInput(f"codes to traverse are a float tensor (m, d), and got {_kind(codes)}. Pass one row per image.")
     if values.ndim != 1 or values.numel() == 0 or not values.isfinite().all():
-        raise BadInput(f"a traversal has finite values (k,), and got {_found(values)}. Pass linspace(-1.75, 1.75, 7).")
+        raise BadInput(f"a traversal has finite values (k,), and got {_kind(values)}. Pass linspace(-1.75, 1.75, 7).")
     d, k = codes.shape[1], len(values)
     path = codes[:, None, None, :].repeat(1, d, k, 1)
     coordinate = torch.arange(d, device=codes.device)
@@ -91,9 +91,7 @@ def informative(kl: Tensor, threshold: float = INFORMATIVE_KL) -> Tensor:
     Raises: BadInput for another shape, or a KL that is negative or not finite.
     """
     if kl.ndim != 1 or kl.numel() == 0:
-        raise BadInput(
-            f"one KL divergence per dimension (d,) is needed, and got {_found(kl)}. Take its mean over data."
-        )
+        raise BadInput(f"one KL divergence per dimension (d,) is needed, and got {_kind(kl)}. Take its mean over data.")
     if not kl.isfinite().all() or (kl < -_ROUNDING).any():
         raise BadInput(f"KL divergences are finite and not negative, and got {kl.tolist()}. Pass nats, not logarithms.")
     return kl > threshold
@@ -104,12 +102,12 @@ def _decoded(decode: Callable[[Tensor], Tensor], codes: Tensor) -> Tensor:
     if images.ndim != 4 or len(images) != len(codes) or not images.is_floating_point():
         raise BadInput(
             f"decode must return float images (n, C, S, S) for codes (n, d); for {tuple(codes.shape)} it returned "
-            f"{_found(images)}. Pass the VAE's decoder after the inverse of the maps."
+            f"{_kind(images)}. Pass the VAE's decoder after the inverse of the maps."
         )
-    kept = images.isfinite().flatten(1).all(1)
-    images = torch.where(kept[:, None, None, None], images, torch.nan)
+    finite = images.isfinite().flatten(1).all(1)
+    images = torch.where(finite[:, None, None, None], images, torch.nan)
     if ((images < 0) | (images > 1)).any():
-        low, high = images[kept].aminmax()
+        low, high = images[finite].aminmax()
         raise BadInput(
             f"decoded pixels must lie in [0, 1], and go from {low:.3g} to {high:.3g}. Decode to probabilities, "
             "not to logits."
@@ -119,8 +117,8 @@ def _decoded(decode: Callable[[Tensor], Tensor], codes: Tensor) -> Tensor:
 
 def _expect_images(images: Tensor, dimensions: int, shape: str) -> None:
     if images.ndim < dimensions or images.numel() == 0 or not images.is_floating_point():
-        raise BadInput(f"images are a float tensor {shape}, and got {_found(images)}. Pass what `traverse` returns.")
+        raise BadInput(f"images are a float tensor {shape}, and got {_kind(images)}. Pass what `traverse` returns.")
 
 
-def _found(tensor: Tensor) -> str:
+def _kind(tensor: Tensor) -> str:
     return f"shape {tuple(tensor.shape)} of {tensor.dtype}"

@@ -210,9 +210,9 @@ def _field_forward(y: Tensor, weights: Tensor, factors: Factors) -> tuple[Tensor
 
 
 def _field_backward(
-    inputs: Sequence[Tensor], kept: Sequence[Tensor], grad: Tensor, slopes: Slopes
+    inputs: Sequence[Tensor], saved: Sequence[Tensor], grad: Tensor, slopes: Slopes
 ) -> tuple[Tensor, ...]:
-    (y, weights), (x, sigma, unscaled, table, half) = inputs, kept
+    (y, weights), (x, sigma, unscaled, table, half) = inputs, saved
     orders, u_slopes_t = _chebyshev_slopes(weights.shape[-1], y.dtype, y.device)
     g = grad * sigma
     g_turned_t = torch.stack((-g[:, 1], g[:, 0]))[:, None]

@@ -53,16 +53,16 @@ def with_written_gradient(
 
         @staticmethod
         def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
-            inputs, kept = ctx.saved_tensors[: ctx.n_inputs], ctx.saved_tensors[ctx.n_inputs :]
+            inputs, saved = ctx.saved_tensors[: ctx.n_inputs], ctx.saved_tensors[ctx.n_inputs :]
             if torch.is_grad_enabled():  # this derivative will itself be differentiated
                 return torch.func.vjp(formula, *inputs)[1](grad)
-            return backward(inputs, kept, grad)
+            return backward(inputs, saved, grad)
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-            inputs, kept = ctx.saved_tensors[: ctx.n_inputs], ctx.saved_tensors[ctx.n_inputs :]
+            inputs, saved = ctx.saved_tensors[: ctx.n_inputs], ctx.saved_tensors[ctx.n_inputs :]
             filled = tuple(torch.zeros_like(x) if u is None else u for x, u in zip(inputs, tangents, strict=True))
-            return torch.func.jvp(formula, tuple(inputs), filled)[1], *(None for _ in kept)
+            return torch.func.jvp(formula, tuple(inputs), filled)[1], *(None for _ in saved)
 
     return lambda *inputs: Written.apply(*inputs)[0]
 
@@ -97,10 +97,10 @@ def _stream_forward(y: Tensor, p: Tensor, r: Tensor, m: Tensor, k: Tensor, *laye
     return torch.stack((turned_t[1], -turned_t[0]), dim=1), psi, gradient_t, *hidden_t, *swept[1:]
 
 
-def _stream_backward(inputs: Inputs, kept: Inputs, grad: Tensor) -> tuple[Tensor, ...]:
+def _stream_backward(inputs: Inputs, saved: Inputs, grad: Tensor) -> tuple[Tensor, ...]:
     y, p, r, m, _, *layers = inputs
     n_layers = len(layers) // 2
-    psi, gradient_t, *rest = kept
+    psi, gradient_t, *rest = saved
     hidden_t, swept = rest[:n_layers], [*reversed(rest[n_layers:]), m[:, None]]
     g_turned_t = torch.stack((-grad[:, 1], grad[:, 0]))
     g_psi = (g_turned_t * r.t()).sum(0).neg_()

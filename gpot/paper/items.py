@@ -15,7 +15,7 @@ class Item(str, Enum):
     subject: str
     datasets: tuple[str, ...]
 
-    def __new__(cls, key: str, label: str, subject: str, *datasets: str) -> Item:
+    def __new__(cls, key: str, label: str = "", subject: str = "", *datasets: str) -> Item:
         item = str.__new__(cls, key)
         item._value_ = key
         item.label, item.subject, item.datasets = label, subject, datasets
@@ -38,7 +38,7 @@ class Item(str, Enum):
         return str(self.value)
 
     @property
-    def title(self) -> str:
+    def heading(self) -> str:
         """`Table 2: losses and mean transport costs`."""
         return f"{self.label}: {self.subject}"
 

@@ -17,7 +17,7 @@ class Row(str, Enum):
 
     pattern: str
 
-    def __new__(cls, key: str, pattern: str) -> Row:
+    def __new__(cls, key: str, pattern: str = "") -> Row:
         row = str.__new__(cls, key)
         row._value_ = key
         row.pattern = pattern

@@ -128,7 +128,7 @@ def title(payload: Row) -> str:
     """`Table 2: losses and mean transport costs`; the item's key where the paper has no such item."""
     item = str(payload.get("item", "result"))
     known = Item.of(item)
-    return known.title if known else item
+    return known.heading if known else item
 
 
 def markdown(payload: Row) -> str:

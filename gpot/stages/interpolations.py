@@ -39,7 +39,7 @@ def interpolations(
         figure = traversal_figure(
             {name: stack[point, :, ::step] / 255 for name, stack in images.items()},
             {name: change[point] for name, change in changes.items()},
-            informative=carries, title=f"{item.title}, data point {point + 1}", row_labels=labels,
+            informative=carries, title=f"{item.heading}, data point {point + 1}", row_labels=labels,
             values=values[::step],
         )  # fmt: skip
         paths += save_figure(figure, folder / f"{item}_{point + 1}")

@@ -84,19 +84,19 @@ def summarize(folder: Path) -> Summary:
     done: dict[tuple[tuple[str, str], ...], dict[str, tuple[Artifact, Artifact | None]]] = {}
     missing = []
     for record in records:
-        found = evaluation(record) if record.status is Status.done else None
-        if found is None:
+        result = evaluation(record) if record.status is Status.done else None
+        if result is None:
             missing.append(record)
             continue
         group = tuple((name, value) for name, value in record.settings.items() if name not in SEEDS)
         # by key: where a setting changes nothing, or a seed was typed twice, one result must not count twice
-        done.setdefault(group, {})[found[0].key] = found
+        done.setdefault(group, {})[result[0].key] = result
     if not done:
         raise BadInput(
             f"none of the {len(records)} jobs in {folder} has an evaluation to summarize. Run it with: "
             f"{missing[0].command.replace(f'scripts/{missing[0].script}.py', 'scripts/evaluate.py -m', 1)}"
         )
-    groups = [_group(dict(settings), list(found.values())) for settings, found in done.items()]
+    groups = [_group(dict(settings), list(result.values())) for settings, result in done.items()]
     options = list(dict.fromkeys(name for group in groups for name in group.settings))
     values = {name: {group.settings.get(name, "–") for group in groups} for name in options}
     varying = [name for name in options if len(values[name]) > 1]
@@ -135,19 +135,19 @@ def metrics_of(artifact: Artifact) -> dict[str, Any]:
     return metrics | metrics.get("dci", {}).get("with_shape", {})
 
 
-def _group(settings: dict[str, str], found: Sequence[tuple[Artifact, Artifact | None]]) -> Group:
-    metrics = [metrics_of(artifact) for artifact, _ in found]
+def _group(settings: dict[str, str], results: Sequence[tuple[Artifact, Artifact | None]]) -> Group:
+    metrics = [metrics_of(artifact) for artifact, _ in results]
     spreads = {key: _spread(m[key] for m in metrics if m.get(key) is not None) for key in COLUMNS}
-    kept = {key: spread for key, spread in spreads.items() if spread.values or spread.bad}
-    seconds = _spread(gp.manifest["duration"] for _, gp in found if gp is not None)
-    return Group(settings, kept, seconds, len(found))
+    nonempty = {key: spread for key, spread in spreads.items() if spread.values or spread.bad}
+    seconds = _spread(gp.manifest["duration"] for _, gp in results if gp is not None)
+    return Group(settings, nonempty, seconds, len(results))
 
 
 def _spread(values: Iterable[Any]) -> Spread:
     """A manifest writes what is not finite as words."""
-    given = list(values)
-    finite = tuple(float(v) for v in given if not isinstance(v, str) and math.isfinite(v))
-    return Spread(finite, len(given) - len(finite))
+    entries = list(values)
+    finite = tuple(float(v) for v in entries if not isinstance(v, str) and math.isfinite(v))
+    return Spread(finite, len(entries) - len(finite))
 
 
 def _order(value: str) -> tuple[int, float, str]:
@@ -229,7 +229,7 @@ def payload(summary: Summary) -> dict[str, Any]:
 
 def panels(summary: Summary) -> list[Panel]:
     """One panel per metric that the sweep is about, of those that the results have."""
-    found = []
+    result = []
     for key in summary.shown:
         metric = names.metric(key)
         lines: dict[str, dict[str, Spread]] = {}
@@ -239,12 +239,12 @@ def panels(summary: Summary) -> list[Panel]:
                 label = ", ".join(f"{name}={value}" for name, value in rest.items())
                 lines.setdefault(label, {})[group.settings.get(summary.x, names.NULL)] = group.metrics[key]
         if lines:
-            drawn = tuple(
+            plot_lines = tuple(
                 Line(label, {x: spread.values for x, spread in points.items()}) for label, points in lines.items()
             )
             logarithmic, percent = metric.spec.endswith("e"), metric.spec.endswith("%")
-            found.append(Panel(metric.heading, drawn, logarithmic, percent))
-    return found
+            result.append(Panel(metric.heading, plot_lines, logarithmic, percent))
+    return result
 
 
 def write_summary(summary: Summary, folder: Path) -> list[Path]:
@@ -262,7 +262,7 @@ def write_summary(summary: Summary, folder: Path) -> list[Path]:
     for suffix, content in written.items():
         paths.append(folder / f"{summary.name}.{suffix}")
         paths[-1].write_text(content, encoding="utf-8")
-    shown = panels(summary)
-    if shown:
-        paths += save_figure(sweep_figure(summary.question, summary.x, shown), folder / summary.name)
+    figure_panels = panels(summary)
+    if figure_panels:
+        paths += save_figure(sweep_figure(summary.question, summary.x, figure_panels), folder / summary.name)
     return paths

@@ -35,13 +35,13 @@ def open_logger(config: Config, about: Description, resume: Path | None = None) 
         from gpot.tracking.wandb_logger import start  # here, because wandb takes a second to import
 
         return start(config, about, resume)
-    made: CsvRun | TensorBoardRun
+    run: CsvRun | TensorBoardRun
     if kind is LoggerKind.csv:
-        made = CsvRun(folder, name=about.folder)
+        run = CsvRun(folder, name=about.folder)
     else:
-        made = TensorBoardRun(folder, name=about.folder, default_hp_metric=False)
-    made.log_hyperparams(dict(about.settings))
-    return made
+        run = TensorBoardRun(folder, name=about.folder, default_hp_metric=False)
+    run.log_hyperparams(dict(about.settings))
+    return run
 
 
 def lightning_logger(logger: RunLogger | None) -> Logger | bool:

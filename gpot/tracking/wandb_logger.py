@@ -48,11 +48,11 @@ def resolve_mode(mode: str) -> Literal["online", "offline"]:
 
     Raises: BadConfig for online without a key, and for another WANDB_MODE.
     """
-    chosen = WandbMode(mode)
-    if chosen is WandbMode.offline:
+    choice = WandbMode(mode)
+    if choice is WandbMode.offline:
         return "offline"
     from_environment = os.environ.get("WANDB_MODE")
-    if chosen is WandbMode.auto and from_environment:
+    if choice is WandbMode.auto and from_environment:
         if from_environment not in ("online", "offline"):
             raise BadConfig(
                 f"logger=wandb with logger.mode=auto takes its mode from WANDB_MODE, online or offline; found "
@@ -60,10 +60,10 @@ def resolve_mode(mode: str) -> Literal["online", "offline"]:
             )
         if from_environment == "offline":
             return "offline"
-        chosen = WandbMode.online
+        choice = WandbMode.online
     if has_key():
         return "online"
-    if chosen is WandbMode.online:
+    if choice is WandbMode.online:
         raise BadConfig(
             "W&B online needs an API key, and there is none in WANDB_API_KEY or the netrc file. Type: wandb login; or "
             "logger.mode=offline, and wandb sync later."
@@ -120,13 +120,13 @@ class WandbRun(WandbLogger):
         self.run.log({key: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
 
     def result(self, artifact: Artifact | None, inputs: Iterable[Artifact]) -> None:
-        for used in inputs:
+        for model in inputs:
             if self.offline:
                 # use_artifact refuses offline runs. This is what it does online with an artefact of one's own: W&B
                 # records it with the run, and draws the edge when the run is sent
-                self.run._log_artifact(_as_wandb(used), is_user_created=True, use_after_commit=True)
+                self.run._log_artifact(_as_wandb(model), is_user_created=True, use_after_commit=True)
             else:
-                self.run.use_artifact(_as_wandb(used))
+                self.run.use_artifact(_as_wandb(model))
         if artifact is not None:
             self.run.log_artifact(_as_wandb(artifact))
 
@@ -140,8 +140,8 @@ class WandbRun(WandbLogger):
             time.sleep(0.02)
         if not _ended(self.file):
             log.warning("W&B: %s was not written to its end", self.file)
-        shown = os.path.relpath(self.folder)
-        log.info("W&B: offline run in %s; to send it: wandb sync %s", shown, shown)
+        relative = os.path.relpath(self.folder)
+        log.info("W&B: offline run in %s; to send it: wandb sync %s", relative, relative)
 
 
 def _ended(file: Path) -> bool:
@@ -154,8 +154,8 @@ def _ended(file: Path) -> bool:
 def _as_wandb(artifact: Artifact) -> wandb.Artifact:
     """An artefact by stage and key, its files read in place: the store never changes them."""
     manifest = artifact.manifest
-    kept = ("stage", "key", "inputs", "seed", "budget", "commit")
-    metadata: dict[str, Any] = {name: manifest[name] for name in kept if name in manifest}
+    fields = ("stage", "key", "inputs", "seed", "budget", "commit")
+    metadata: dict[str, Any] = {name: manifest[name] for name in fields if name in manifest}
     result = wandb.Artifact(f"{artifact.stage}-{artifact.key}", type=artifact.stage, metadata=metadata)
     for name in (MANIFEST, *manifest["files"]):
         result.add_file(str(artifact.folder / name), name=name, policy="immutable", skip_cache=True)

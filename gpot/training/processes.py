@@ -70,8 +70,8 @@ def _work(rank: int, processes: int, port: int, threads: int, job: bytes, folder
     try:
         metrics = train(module, callbacks)
     except GpotError as error:
-        found = {"type": type(error).__name__, "text": str(error), "epoch": module.current_epoch}
-        _save(found | {"callbacks": _states(callbacks)}, Path(folder) / f"error-{rank}.pt")
+        message = {"type": type(error).__name__, "text": str(error), "epoch": module.current_epoch}
+        _save(message | {"callbacks": _states(callbacks)}, Path(folder) / f"error-{rank}.pt")
         raise
     if rank == 0:
         state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
@@ -95,9 +95,9 @@ def _restore(callbacks: Sequence[Callback], states: Sequence[dict[str, Any]]) ->
         callback.load_state_dict(state)
 
 
-def _error(found: Mapping[str, Any]) -> GpotError:
-    error: GpotError = getattr(errors, found["type"], GpotError)(found["text"])
-    error.epoch = found["epoch"]  # type: ignore[attr-defined]
+def _error(message: Mapping[str, Any]) -> GpotError:
+    error: GpotError = getattr(errors, message["type"], GpotError)(message["text"])
+    error.epoch = message["epoch"]  # type: ignore[attr-defined]
     return error
 
 

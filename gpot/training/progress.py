@@ -31,9 +31,9 @@ def progress_callback(name: str, console: Console | None = None) -> Callback:
 
 def numbers(metrics: dict[str, Any]) -> str:
     """`cost 1.05  log-det error 2.1e-05  escaped 0`: of what was logged, that which progress shows."""
-    shown = {word: float(metrics[key]) for key, word in WORDS.items() if key in metrics}
-    shown = shown or {word: float(metrics[key]) for key, word in _TRAINED.items() if key in metrics}
-    return "  ".join(f"{word} {value:.4g}" for word, value in shown.items())
+    values = {word: float(metrics[key]) for key, word in WORDS.items() if key in metrics}
+    values = values or {word: float(metrics[key]) for key, word in _TRAINED.items() if key in metrics}
+    return "  ".join(f"{word} {value:.4g}" for word, value in values.items())
 
 
 def duration(seconds: float) -> str:

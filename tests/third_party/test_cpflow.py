@@ -21,7 +21,7 @@ from third_party.cpflow import (
     InverseFailed,
     invert_gradient,
 )
-from third_party.cpflow.logdet import (
+from third_party.cpflow.log_det import (
     conjugate_gradient,
     exact_log_det,
     gradient_surrogate,

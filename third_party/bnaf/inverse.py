@@ -55,12 +55,12 @@ class Coordinate:
 
     def units(self, u: Tensor, rows: Tensor | slice = slice(None)) -> list[Tensor]:
         """tanh of the hidden layers, (p, n) each, and last f_k, (1, n), at x_k = u (n,) of the given particles."""
-        state, found = u[None], []
+        state, units = u[None], []
         for block, offset in zip(self.blocks, self.offsets, strict=True):
             pre = offset[:, rows] + block @ state
             state = 2 * torch.sigmoid(2 * pre) - 1
-            found.append(state)
-        return [*found[:-1], pre]
+            units.append(state)
+        return [*units[:-1], pre]
 
     def __call__(self, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """f_k and its derivative, (n,). The derivative only steers: where it cancels to 0 the root finding bisects."""
@@ -89,8 +89,8 @@ def invert_block(block: Block, y: Tensor, tolerance: float, max_iterations: int)
         offsets = [bias[k] + matrix[k, :, :k].flatten(1) @ before for matrix, bias, before in parts]
         coordinate = Coordinate([matrix[k, :, k] for matrix in grouped], offsets)
         function, low, high = _bracketed(coordinate, block.gate, y[k])
-        x, used = find_roots(function, y[k], low, high, tolerance, max_iterations)
-        iterations = max(iterations, used)
+        x, evaluations = find_roots(function, y[k], low, high, tolerance, max_iterations)
+        iterations = max(iterations, evaluations)
         # a column of NaN stays one: it makes the offsets of the coming coordinates NaN, and no bracket holds there
         known = [torch.cat(pair) for pair in zip(known, [x[None], *coordinate.units(x)[:-1]], strict=True)]
     return known[0].where(known[0].isfinite().all(0), torch.nan), iterations

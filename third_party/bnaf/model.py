@@ -239,8 +239,8 @@ class BNAF(nn.Module):
         x, iterations = z.T, 0
         for part in reversed(self.flow):
             if isinstance(part, Block):
-                x, used = invert_block(part, x, tolerance, max_iterations)
-                iterations = max(iterations, used)
+                x, evaluations = invert_block(part, x, tolerance, max_iterations)
+                iterations = max(iterations, evaluations)
             else:
                 x = part(x)
         x = x.T.contiguous()

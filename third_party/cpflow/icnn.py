@@ -157,11 +157,11 @@ class Expansion(NamedTuple):
         """The Hessian times v, row by row, (n, d): one tangent along v and its way back, whatever d."""
         net, added = self.net, list[Tensor]()
         side_tangent = v @ net.side.T
-        moved = net.by_layer(side_tangent * self.side_slopes)
+        side_tangents = net.by_layer(side_tangent * self.side_slopes)
         x_parts = (v @ net.main[:-1].T).split([s.shape[1] for s in self.slopes], dim=1)
         tangent = v[:, :0]
         for k, (slopes, curvatures) in enumerate(zip(self.slopes, self.curvatures, strict=True)):
-            tangent = torch.addmm(x_parts[k], torch.cat([tangent, moved[k]], 1), net.chain[k].T)
+            tangent = torch.addmm(x_parts[k], torch.cat([tangent, side_tangents[k]], 1), net.chain[k].T)
             added.append(curvatures * tangent)
             tangent = slopes * tangent
         at_chain, _, at_side = net.backward(v.new_zeros(len(v), 1), self.slopes, added)

@@ -64,9 +64,9 @@ def invert_gradient(
             pending, step = pending[~better], step / 2
             if len(pending) == 0:
                 break
-        moved = torch.ones_like(rows, dtype=torch.bool)
-        moved[pending] = False
-        rows = rows[moved & ~(residual[rows] <= tolerance)]
+        stepped = torch.ones_like(rows, dtype=torch.bool)
+        stepped[pending] = False
+        rows = rows[stepped & ~(residual[rows] <= tolerance)]
     failed = ~(residual <= tolerance)
     if failed.any():
         raise InverseFailed(

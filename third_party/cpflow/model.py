@@ -28,7 +28,7 @@ from torch.nn.functional import softplus
 
 from third_party.cpflow.icnn import ICNN, ActNorm
 from third_party.cpflow.inverse import invert_gradient
-from third_party.cpflow.logdet import exact_log_det, stochastic_log_det
+from third_party.cpflow.log_det import exact_log_det, stochastic_log_det
 
 ACTNORMS = ("around", "before")
 LOG_DETS = ("exact", "conjugate_gradient")

@@ -70,7 +70,7 @@ def words(stem: str, models: Sequence[str] = ()) -> Words:
         return _OPTIMUM
     item, _, rest = stem.partition("_")
     known = Item.of(item)
-    title = known.title if known else item
+    title = known.heading if known else item
     of_models = f" of {', '.join(dict.fromkeys(models))}" if models else ""
     if re.fullmatch(r"\d+", rest) or (known and "axes" in known.subject):
         point = f"data point {rest}" if rest else "data points"

@@ -34,9 +34,7 @@ def sections() -> list[ws.Section]:
 
 def report(entity: str, project: str) -> wr.Report:
     """The report: the same panels with words, each grid over the runs of its own stages."""
-    text = (
-        "Made by scripts/wandb_dashboard.py from the names in gpot/tracking/names.py; changes by hand are lost."
-    )
+    text = "Made by scripts/wandb_dashboard.py from the names in gpot/tracking/names.py; changes by hand are lost."
     return wr.Report(
         entity=entity,
         project=project,

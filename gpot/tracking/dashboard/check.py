@@ -38,14 +38,14 @@ class Comparison:
 
 def compare(runs: Sequence[OfflineRun]) -> list[Comparison]:
     """One comparison for each stage that the runs are of."""
-    shown = names_of(panel for part in parts() for panel in part.panels)
+    panel_names = names_of(panel for part in parts() for panel in part.panels)
     found: dict[str, set[str]] = {}
     for run in runs:
         found.setdefault(run.stage, set()).update(run.names - _OWN)
     always = {entry.key for entry in LOGGED if entry.when is When.always}
     compared = []
     for stage, there in sorted(found.items()):
-        absent = (shown & names([stage])) - there
+        absent = (panel_names & names([stage])) - there
         number = sum(run.stage == stage for run in runs)
         compared.append(
             Comparison(

@@ -150,28 +150,28 @@ def paper_markdown() -> str:
 
 def names_of(panels: Iterable[Any]) -> set[str]:
     """Names of what a run must have logged for the panels to show it, less the axis."""
-    found: set[str] = set()
+    names: set[str] = set()
     for panel in panels:
         if isinstance(panel, wr.LinePlot):
-            found |= set(panel.y)
+            names |= set(panel.y)
         elif isinstance(panel, wr.BarPlot):
-            found |= set(panel.metrics)
+            names |= set(panel.metrics)
         elif isinstance(panel, wr.MediaBrowser):
-            found |= set(panel.media_keys)
+            names |= set(panel.media_keys)
         elif isinstance(panel, wr.WeavePanelSummaryTable):
-            found.add(panel.table_name)
+            names.add(panel.table_name)
         elif isinstance(panel, wr.ScatterPlot):
-            found |= {axis.name for axis in (panel.x, panel.y) if isinstance(axis, wr.SummaryMetric)}
+            names |= {axis.name for axis in (panel.x, panel.y) if isinstance(axis, wr.SummaryMetric)}
         elif isinstance(panel, wr.ParallelCoordinatesPlot):
-            found |= {c.metric.name for c in panel.columns if isinstance(c.metric, wr.SummaryMetric)}
-    return found
+            names |= {c.metric.name for c in panel.columns if isinstance(c.metric, wr.SummaryMetric)}
+    return names
 
 
 def settings_of(panels: Iterable[Any]) -> set[str]:
     """Names of the settings of a run that the panels group by or have on an axis."""
-    found: set[str] = set()
+    settings: set[str] = set()
     for panel in panels:
         groupby = getattr(panel, "groupby", None)
         axes = [groupby, getattr(panel, "x", None), *(c.metric for c in getattr(panel, "columns", None) or [])]
-        found |= {axis.name for axis in axes if isinstance(axis, wr.Config)}
-    return found
+        settings |= {axis.name for axis in axes if isinstance(axis, wr.Config)}
+    return settings

@@ -66,9 +66,10 @@ def decode(content: bytes, size: int, channels: int) -> NDArray[np.uint8]:
 class ArchiveImages:
     """The images that fit `pattern` in an archive or a folder, resized to (channels, size, size).
 
-    Arguments: name: of the dataset, which says what is fetched into `folder` where `path` is None. path: a tar or zip
-    archive, or a folder.
-    Even the number of images and the key need the archive: its publisher does not say what is in it.
+    Arguments:
+        name: of the dataset, which says what is fetched into `folder` where `path` is None.
+        path: a tar or zip archive, or a folder. Even the number of images and the key need the archive: its publisher
+            does not say what is in it.
     """
 
     RESIZED = "lanczos:1"  # raised when a change of the code changes a pixel

@@ -74,9 +74,12 @@ def _unchanged(batch: Batch) -> Batch:
 class ArrayDataModule(L.LightningDataModule):
     """Training and validation arrays.
 
-    Arguments: train, validation: tuples of tensors of equal length. batch_size: rows of a training batch (all the rows,
-    if there are fewer). n_batches: training batches of one Lightning epoch. seed: of the order.
-    transform: see ArrayDataset.
+    Arguments:
+        train, validation: tuples of tensors of equal length.
+        batch_size: rows of a training batch (all the rows, if there are fewer).
+        n_batches: training batches of one Lightning epoch.
+        seed: of the order.
+        transform: see ArrayDataset.
     """
 
     def __init__(

@@ -129,7 +129,8 @@ def check_classes(latents_classes: NDArray[np.integer]) -> NDArray[np.int64]:
 def render(latents_classes: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Draw images.
 
-    Arguments: latents_classes: (n, 6) integers, columns color, shape, scale, orientation, posX, posY.
+    Arguments:
+        latents_classes: (n, 6) integers, columns color, shape, scale, orientation, posX, posY.
     Returns: (n, 64, 64) uint8 of 0 and 1, axis 1 downward (y), axis 2 to the right (x).
     Raises: BadInput for a wrong shape, a dtype that is not integer, or a class out of range.
 
@@ -191,7 +192,9 @@ def render_packed(
 ) -> NDArray[np.uint8]:
     """Draw rows of the official archive, eight pixels to a byte: 377 MB for all 737,280 images instead of 3 GB.
 
-    Arguments: index: (n,) rows of the archive. progress: wraps the iterator over blocks of images, given their number.
+    Arguments:
+        index: (n,) rows of the archive.
+        progress: wraps the iterator over blocks of images, given their number.
     Returns: (n, 512) uint8; :func:`unpack` gives the images back.
     """
     packed = np.empty((len(index), SIZE * SIZE // 8), dtype=np.uint8)

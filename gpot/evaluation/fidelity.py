@@ -43,8 +43,13 @@ class Fidelity:
 class Guard:
     """The rule by which a grid is refined and a validation kept.
 
-    Arguments: gp: the map. tolerance: mean absolute log-determinant error, nats. max_steps: finest grid.
-    Attributes: refinements: how often the grid was refined. within: whether the last measurement kept the law.
+    Arguments:
+        gp: the map.
+        tolerance: mean absolute log-determinant error, nats.
+        max_steps: finest grid.
+    Attributes:
+        refinements: how often the grid was refined.
+        within: whether the last measurement kept the Gaussian.
     """
 
     def __init__(self, gp: GaussianPreserving, tolerance: float, max_steps: int, words: Words | None = None) -> None:

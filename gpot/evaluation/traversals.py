@@ -44,8 +44,10 @@ def traversal_codes(codes: Tensor, values: Tensor) -> Tensor:
 def traverse(codes: Tensor, decode: Callable[[Tensor], Tensor], values: Tensor, chunk: int = 1024) -> Tensor:
     """Decoded images of :func:`traversal_codes`.
 
-    Arguments: codes (m, d); values (k,); decode: (n, d) -> (n, C, S, S), pixels in [0, 1], given at most `chunk` codes
-    at once.
+    Arguments:
+        codes (m, d).
+        values (k,).
+        decode: (n, d) -> (n, C, S, S), pixels in [0, 1], given at most `chunk` codes at once.
     Returns: (m, d, k, C, S, S). An image with a pixel that is not finite (its code had no way back) is NaN in all
     pixels; `lost` counts them.
     Raises: BadInput for wrong shapes, or pixels outside [0, 1]: none are clipped.
@@ -87,7 +89,9 @@ def image_change(images: Tensor) -> Tensor:
 def informative(kl: Tensor, threshold: float = INFORMATIVE_KL) -> Tensor:
     """Dimensions of a VAE that carry information: KL(q(z_i|x) || N(0, 1)), mean over data, above a threshold.
 
-    Arguments: kl (d,) and threshold in nats.  Returns: (d,) bool.
+    Arguments:
+        kl (d,) and threshold in nats.
+    Returns: (d,) bool.
     Raises: BadInput for another shape, or a KL that is negative or not finite.
     """
     if kl.ndim != 1 or kl.numel() == 0:

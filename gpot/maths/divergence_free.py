@@ -52,7 +52,10 @@ def antisymmetric_weights(weight: Tensor, bias: Tensor, dim: int) -> tuple[Tenso
     .. math:: \Psi_{ij} = \sum_{n \le \min(i, j)} (M^n_i - M^n_j), \qquad \beta_{ij} = \sum_{n \le \min(i, j)} (b^n_i -
     b^n_j)
 
-    Arguments: weight: M, shape (d B, H), row `component * B + block`; bias: b, shape (d B,); dim: d.
+    Arguments:
+        weight: M, shape (d B, H), row `component * B + block`.
+        bias: b, shape (d B,).
+        dim: d.
     Returns: Psi, shape (d, d, H), and beta, shape (d, d), both antisymmetric in (i, j).
     Departure: block n keeps its own components i >= n and ignores the others (as the released code does, and as the
     text of Appendix A says), while eq. (14) shifts the index; the sets of functions are the same.
@@ -68,7 +71,8 @@ def sigmoid_layers(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple
     r"""The layers of a tanh network, rewritten for sigmoid: same outputs, since :math:`\tanh(x) =
     2\,\mathrm{sigmoid}(2x) - 1`.
 
-    Arguments: weights, biases: one per layer, the last one linear; shapes (H', H) and (H',).
+    Arguments:
+        weights, biases: one per layer, the last one linear; shapes (H', H) and (H',).
     Returns: weights and biases of the same shapes.
     """
     scales = [2.0] + [4.0] * (len(weights) - 2) + [2.0]  # into a sigmoid: times 2; out of one: times 2
@@ -90,8 +94,10 @@ def first_bias(bias: Tensor, in_time: Tensor, t: Tensor | float) -> Tensor:
 def mlp_field(weights: Sequence[Tensor], biases: Sequence[Tensor], dim: int) -> WeightedField:
     r"""The field w of the paper's construction (eq. 14 to 19), with the blocks a^n from one tanh network.
 
-    Arguments: weights, biases: the layers; input (y, t) with time last, at least one hidden layer, d B outputs
-    `component * B + block`, 1 <= B <= d - 1; dim: d.
+    Arguments:
+        weights, biases: the layers; input (y, t) with time last, at least one hidden layer, d B outputs `component * B
+            + block`, 1 <= B <= d - 1.
+        dim: d.
     Returns: w as a function of (y, t, p, r). What depends on the weights alone is computed here, once for all
     evaluations. Departure: psi is assembled from the output weights instead of from the outputs and their Jacobians,
     particle by particle.
@@ -128,7 +134,9 @@ def ridge_field(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) ->
     Matrix products of n x d by d x K only: no (n, K, d) array, cost linear in d. With h = 2 g - 1 the last term is (2 g
     - 1) r . beta; its constant part is the product of r with one d x d matrix.
 
-    Arguments: w, alpha, beta: shape (K, d); o, b: shape (K,).
+    Arguments:
+        w, alpha, beta: shape (K, d).
+        o, b: shape (K,).
     Returns: the field as a function of (y, t, p, r).
     Departure: not in the paper.
     """

@@ -94,13 +94,16 @@ def euler_penalty(
     .. math:: R = \delta \sum_k \mathrm{mean}_i\;
               (a^\top \nabla w(t_k, y_{ki})\, b - b^\top \nabla w(t_k, y_{ki})\, a)^2
 
-    Arguments: times (N,), points (N, n, d) with points[k] the particles at times[k] (the first N points of a
-    trajectory, say); their graph is kept, so the penalty also moves the particles. `probes` pairs (a, b) ~ N(0, I)
-    per particle and time, from `generator`. `exact` takes the total derivative by forward mode in place of eq. (12)
-    with `step`. `reduction` "sum" has delta = 1, which is what the lambda of the paper's tables was used with;
-    "integral" has delta = 1/N and does not change with the number of steps. `at_once` evaluates the field at all N n
-    particles together, for a field that takes t of shape (N n,), one time per row (those of `gpot.gp` networks do): the
-    same number from the same draws, in an Nth of the operations.
+    Arguments:
+        times (N,), points (N, n, d): points[k] the particles at times[k] (the first N points of a trajectory, say);
+            their graph is kept, so the penalty also moves the particles.
+        probes: pairs (a, b) ~ N(0, I) per particle and time, from `generator`.
+        exact: the total derivative by forward mode in place of eq. (12) with `step`.
+        reduction: "sum" has delta = 1, which is what the lambda of the paper's tables was used with; "integral" has
+            delta = 1/N and does not change with the number of steps.
+        at_once: the field is evaluated at all N n particles together, for a field that takes t of shape (N n,), one
+            time per row (those of `gpot.gp` networks do): the same number from the same draws, in an Nth of the
+            operations.
     Returns: 0-dim. With gradients disabled it is a plain number.
     Departure: the released code draws one pair per time for the whole batch, and pairs a position with the time one
     step before it.
@@ -140,7 +143,8 @@ def kinetic_energy(velocities: Tensor, dt: float | Tensor) -> Tensor:
 
     .. math:: \mathcal E = \sum_{n=0}^{N-1} \Delta t\; \mathrm{mean}_i\; \tfrac12 |v_{ni}|^2
 
-    Arguments: velocities (N, n, d), one set per time step (the first N of a trajectory).
+    Arguments:
+        velocities (N, n, d), one set per time step (the first N of a trajectory).
     Returns: 0-dim. An energy over the uniform cube when the particles are uniform in it (a mean, so per unit of
     volume).
     Departure: the released code evaluates the velocity of step n at the position after it.

@@ -60,7 +60,10 @@ class Conjugates:
 def fenchel_young_gap(u: ConvexFunction, x: Tensor, z: Tensor, *, steps: int = 50, tolerance: float = 1e-9) -> Tensor:
     r"""u(z) + u^*(x) - <x, z> of each pair, or more where `steps` were too few, in float64; never negative.
 
-    Arguments: u: in float64. x, z (n, d): of any dtype. steps, tolerance: of :func:`conjugates`.
+    Arguments:
+        u: in float64.
+        x, z (n, d): of any dtype.
+        steps, tolerance: of :func:`conjugates`.
     Returns: shape (n,).
     """
     return conjugates(u, x, z, steps=steps, tolerance=tolerance).gap
@@ -75,7 +78,10 @@ def conjugates(u: ConvexFunction, x: Tensor, z: Tensor, *, steps: int = 50, tole
     rounding lets nothing decrease. The gap is (u(z) - <x, z>) - (u(a) - <x, a>) + |r|^2 / (2 alpha): its first
     difference is of a descent that began at z, hence no less than 0 in any arithmetic.
 
-    Arguments: u: in float64. x, z (n, d). steps: at most; 0 is allowed, and the gap is then |r|^2 / (2 alpha).
+    Arguments:
+        u: in float64.
+        x, z (n, d).
+        steps: at most; 0 is allowed, and the gap is then |r|^2 / (2 alpha).
     """
     if x.shape != z.shape or x.ndim != 2:
         raise BadInput(f"a Fenchel-Young gap is of pairs, and got {tuple(x.shape)}, {tuple(z.shape)}; pass (n, d) each")

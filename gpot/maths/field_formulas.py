@@ -37,7 +37,11 @@ def stream_formula(y: Tensor, p: Tensor, r: Tensor, m: Tensor, k: Tensor, *layer
 
     The gradient of psi is one reverse sweep through the layers, written out.
 
-    Arguments: y, p, r: shape (n, 2); m: (H,); k: (); layers: A_1, c_1, A_2, c_2, ...
+    Arguments:
+        y, p, r: shape (n, 2).
+        m: (H,).
+        k: ().
+        layers: A_1, c_1, A_2, c_2, ...
     Returns: shape (n, 2).
     """
     hidden_t = hidden_layers(y, layers)
@@ -64,8 +68,11 @@ def tangent_formula(y: Tensor, p: Tensor, r: Tensor, big_psi: Tensor, offset: Te
     r"""Any d, :math:`\psi_{ij} = \Psi_{ij} \cdot g + \beta_{ij}`: tangents G_j = d_j g, then :math:`w_i = \sum_j
     \Psi_{ij} \cdot (p_j G_j - r_j g) - r_j \beta_{ij}`.
 
-    Arguments: y, p, r: shape (n, d); big_psi: Psi as [i, (k, j)], shape (d, H d); offset: beta, shape (d, d); layers:
-    A_1, c_1, ...
+    Arguments:
+        y, p, r: shape (n, d).
+        big_psi: Psi as [i, (k, j)], shape (d, H d).
+        offset: beta, shape (d, d).
+        layers: A_1, c_1, ...
     Returns: shape (n, d).
     The largest arrays are (H, d, n), two per layer.
     """
@@ -83,8 +90,11 @@ def ridge_formula(
 
     The first and the second half of the rows share the same neurons.
 
-    Arguments: y, r: shape (n, d); p: shape (n, d), or (1, d) for all particles; weight, bias: the layer A (K, d), c;
-    steep, pairs, back: (2 K, d).
+    Arguments:
+        y, r: shape (n, d).
+        p: shape (n, d), or (1, d) for all particles.
+        weight, bias: the layer A (K, d), c.
+        steep, pairs, back: (2 K, d).
     Returns: shape (n, d).
     """
     (gate,) = hidden_layers(y, (weight, bias))

@@ -93,8 +93,10 @@ def integrate(
 
     .. math:: X(t_1), \qquad \dot X = \mathrm{field}(t, X), \quad X(t_0) = y
 
-    Arguments: y (n, d). `n_steps` = 0 is the identity; t1 < t0 integrates backward, which inverts the map to the
-    order of the method and not exactly.
+    Arguments:
+        y (n, d).
+        n_steps: 0 is the identity.
+        t0, t1: t1 < t0 integrates backward, which inverts the map to the order of the method and not exactly.
     Returns: shape (n, d). Nothing but the graph is kept of the points in between.
     Reference: paper, eq. (4) and section 5 (Runge-Kutta 4).
     """

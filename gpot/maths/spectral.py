@@ -76,7 +76,8 @@ def euler_rate(like: Tensor) -> Callable[[Tensor], Tensor]:
     the first M without aliasing as soon as 2 N > 3 M (the 3/2 rule). A transform is a product with a small matrix: M^3
     operations, against M^4 for a table of the triads that interact.
 
-    Arguments: like: coefficients (M, M), for their number, dtype and device.
+    Arguments:
+        like: coefficients (M, M), for their number, dtype and device.
     """
     orders, k = _orders(like), wavenumbers(like)
     modes = len(orders)
@@ -111,7 +112,8 @@ def hermite(path: Trajectory) -> Callable[[Tensor | float], Tensor]:
     """Cubic Hermite interpolation of a path in time: once differentiable, error O(dt^4).
 
     Before the first and after the last time the nearest cubic goes on.
-    Arguments: path: one step or more, points and velocities (N+1, ...).
+    Arguments:
+        path: one step or more, points and velocities (N+1, ...).
     Returns: t to points, shape (*t.shape, ...), for t a number, or of shape () or (n,).
     """
     if path.n_steps < 1:

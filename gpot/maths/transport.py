@@ -33,7 +33,9 @@ def procrustes(x: Tensor, z: Tensor, allow_reflection: bool = False) -> Tensor:
     D = I, except that without `allow_reflection` its last entry (that of the least singular value) is det(U V^T), so
     that det Q = 1. The moments are not centred: Q has no shift, so the cost it minimizes has none.
 
-    Arguments: x, z (n, d). Returns: Q (d, d), used as z @ Q.T.
+    Arguments:
+        x, z (n, d).
+    Returns: Q (d, d), used as z @ Q.T.
     Departure: ours; the paper has no rotation. det Q = -1 is the orientation-reversing case of Appendix B.1.2. It is
     off by default: a flow f with det > 0 followed by a Monge map's s keeps the orientation (Lemma 1), and no later
     flow undoes a reflection.
@@ -91,8 +93,8 @@ def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def exact_log_det(fn: Callable[[Tensor], Tensor], x: Tensor, chunk: int = 1024) -> Tensor:
     r"""log|det df/dx| of a row-wise map by automatic differentiation: nothing is assumed of f.
 
-    Arguments: x (n, d); `chunk` rows are done at a time, which bounds the memory (d tangents of each). No graph is
-    kept.
+    Arguments:
+        x (n, d); `chunk` rows are done at a time, which bounds the memory (d tangents of each). No graph is kept.
     Returns: shape (n,), -inf where f is singular.
     """
     if chunk < 1:

@@ -55,7 +55,10 @@ def plane_features(planes: Tensor, others: Tensor) -> Tensor:
     Squared radii, because a smooth function of them is smooth at the centre of the plane; centred and scaled, because
     (p^2 + q^2) / 2 has mean 1 and variance 1 under the Gaussian, as the others have mean 0 and variance 1.
 
-    Arguments: planes (n, 2 m), all p, then all q; others (n, k). Returns: (n, m + k).
+    Arguments:
+        planes (n, 2 m), all p, then all q.
+        others (n, k).
+    Returns: (n, m + k).
     """
     p, q = planes.chunk(2, dim=1)
     return torch.cat((0.5 * (p * p + q * q) - 1.0, others), dim=1)

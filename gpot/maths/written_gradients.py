@@ -33,8 +33,10 @@ def with_written_gradient(
     """A function equal to `formula`, whose first reverse derivative is `backward`; all other derivatives are those of
     `formula`.
 
-    Arguments: formula: tensors to one tensor; forward: the same tensors to (that tensor, *kept); backward: (inputs,
-    kept, grad) to the gradient in each input.
+    Arguments:
+        formula: tensors to one tensor.
+        forward: the same tensors to (that tensor, *kept).
+        backward: (inputs, kept, grad) to the gradient in each input.
     """
 
     class Written(torch.autograd.Function):

@@ -27,8 +27,12 @@ def animate_particles(
 ) -> list[Path]:
     """Write `<path>.gif`, and `<path>.mp4` where ffmpeg is on the PATH (the log says when it is not).
 
-    Arguments: frames (T, n, 2): the particles at equal intervals of time in [0, 1]; colours (n, 3); path: with or
-    without a suffix; fps: frames a second; mesh (T, m, p, 2): a mesh that is carried along.
+    Arguments:
+        frames (T, n, 2): the particles at equal intervals of time in [0, 1].
+        colours (n, 3).
+        path: with or without a suffix.
+        fps: frames a second.
+        mesh (T, m, p, 2): a mesh that is carried along.
     Returns: the paths written.  Raises: BadInput for wrong shapes, or less than one frame a second.
     """
     sizes: dict[str, int] = {}

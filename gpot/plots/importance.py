@@ -16,9 +16,10 @@ _DPI = 160
 def importance_figure(matrices: Mapping[str, NDArray[np.float64]], factors: Sequence[str]) -> Figure:
     """Which code coordinate carries which factor: one panel per row of the table.
 
-    Arguments: matrices: printed row name -> importance R (C, F), |Lasso coefficient| of coordinate c for factor f.
-    factors: F names. Each column is divided by its largest entry, so that factors of different range can be compared; a
-    disentangled code has one bright cell per column and at most one per row.
+    Arguments:
+        matrices: printed row name -> importance R (C, F), |Lasso coefficient| of coordinate c for factor f.
+        factors: F names. Each column is divided by its largest entry, so that factors of different range can be
+            compared; a disentangled code has one bright cell per column and at most one per row.
     """
     figure = Figure(figsize=(2.1 * len(matrices) + 0.9, 3.6), layout="constrained")
     axes = figure.subplots(1, len(matrices), sharey=True, squeeze=False)[0]

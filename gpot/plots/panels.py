@@ -41,9 +41,13 @@ def density_panel(
 ) -> ScalarMappable:
     """A density on a grid, dark where it is high, with some points over it.
 
-    Arguments: density (k, k): entry [i, j] is at (x_j, y_i), as `numpy.meshgrid(xs, ys)` has it. extent: first and last
-    x, first and last y of the grid's points. points (n, 2). vmax: the value of the darkest colour, by default the
-    largest. Returns: what a colour bar needs.  Raises: BadInput for wrong shapes or a negative density.
+    Arguments:
+        density (k, k): entry [i, j] is at (x_j, y_i), as `numpy.meshgrid(xs, ys)` has it.
+        extent: first and last x, first and last y of the grid's points.
+        points (n, 2).
+        vmax: the value of the darkest colour, by default the largest.
+    Returns: what a colour bar needs.
+    Raises: BadInput for wrong shapes or a negative density.
     """
     values = expect("density", density, ("k", "k"))
     if values.min() < 0.0 or len(values) < 2:
@@ -123,7 +127,10 @@ def velocity_panel(
 ) -> ScalarMappable:
     """A field of directions over a map of the norm: arrows of one length; none where the velocity is exactly 0.
 
-    Arguments: grid, velocity (l, l, 2). vmax: norm of the darkest colour. bar: with a colour bar beside the panel.
+    Arguments:
+        grid, velocity (l, l, 2).
+        vmax: norm of the darkest colour.
+        bar: with a colour bar beside the panel.
     Returns: what a colour bar needs.
     """
     sizes: dict[str, int] = {}
@@ -183,8 +190,10 @@ def optimum_panel(
 ) -> None:  # fmt: skip
     """Exact discrete optimal transport at several sizes, and the cost of each map beside it.
 
-    Arguments: sizes, means, spreads (k,): numbers of points, mean and spread of the least cost over repeats. costs:
-    printed name of a map -> its cost. anchor: printed name and value of an optimum that is known otherwise.
+    Arguments:
+        sizes, means, spreads (k,): numbers of points, mean and spread of the least cost over repeats.
+        costs: printed name of a map -> its cost.
+        anchor: printed name and value of an optimum that is known otherwise.
     """
     lengths: dict[str, int] = {}
     sizes, means, spreads = (

@@ -111,8 +111,11 @@ def optimum_figure(
 def figure1(frames: ArrayLike, times: ArrayLike, colours: ArrayLike, mesh: ArrayLike | None = None) -> Figure:
     """A GP map moves Gaussian particles: a snapshot for each time, with the mean and deviation that do not change.
 
-    Arguments: frames (T, n, 2), T at most `MOST_SNAPSHOTS`; times (T,); colours (n, 3); mesh (T, m, p, 2): a mesh that
-    is carried along, drawn in a second row.
+    Arguments:
+        frames (T, n, 2), T at most `MOST_SNAPSHOTS`.
+        times (T,).
+        colours (n, 3).
+        mesh (T, m, p, 2): a mesh that is carried along, drawn in a second row.
     """
     sizes: dict[str, int] = {}
     frames = expect("frames", frames, ("T", "n", 2), sizes)
@@ -230,7 +233,8 @@ def _kinetic_panel(ax: Axes, columns: Sequence[Figure4Column]) -> None:
 def _parts(columns: Sequence[Any], rows: int, side: float, extra: float = 0.0) -> tuple[Figure, list[SubFigure]]:
     """A figure of a part for a grid of square panels, and a part of `extra` inches below it if that is not 0.
 
-    Arguments: side: height of a row, in widths of a column.
+    Arguments:
+        side: height of a row, in widths of a column.
     """
     if not columns:
         raise BadInput("A figure has a column for each model, and none was passed. Pass at least one.")

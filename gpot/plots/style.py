@@ -75,8 +75,9 @@ def styled() -> Iterator[None]:
 def expect(what: str, array: ArrayLike, shape: tuple[int | str, ...], sizes: dict[str, int] | None = None) -> Array:
     """The array in float64 if it has the shape and finite numbers.
 
-    Arguments: shape: a number where a length is fixed, a letter where it is free, the same letter for the same length.
-    sizes: the lengths of letters met before; those met here are added to it.
+    Arguments:
+        shape: a number where a length is fixed, a letter where it is free, the same letter for the same length.
+        sizes: the lengths of letters met before; those met here are added to it.
     Raises: BadInput for another shape, an empty array, or an entry that is not a finite number.
     """
     sizes = {} if sizes is None else sizes
@@ -124,8 +125,10 @@ def polar_colours(x: ArrayLike, radius: float | None = None) -> Array:
     blind eyes see lightness and blue-yellow alone, which are (-cos, sin) of the angle: they too see all of the plane.
     The origin is grey.
 
-    Arguments: x (n, 2). radius: the distance of full strength in place of max |x|; a point beyond it has the colour of
-    its angle at that distance (for a Gaussian, whose farthest point is far from all others, 2.5 shows more).
+    Arguments:
+        x (n, 2).
+        radius: the distance of full strength in place of max |x|; a point beyond it has the colour of its angle at that
+            distance (for a Gaussian, whose farthest point is far from all others, 2.5 shows more).
     Returns: (n, 3), sRGB in [0, 1].  Raises: BadInput for another shape, or a radius that is not above 0.
     Departure: the paper's wheel is HSV at value 0.8, whose red and green one man in twelve can hardly tell apart.
     """

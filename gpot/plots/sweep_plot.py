@@ -37,8 +37,10 @@ class Panel:
 def sweep_figure(question: str, x: str, panels: Sequence[Panel]) -> Figure:
     """One panel per metric: the mean as a line, the standard deviation as a bar, every repetition as a dot.
 
-    Arguments: question: above the panels. x: the option on the horizontal axis; numbers have their place on it, on a
-    logarithmic scale where they span a factor of 8, words stand side by side.
+    Arguments:
+        question: above the panels.
+        x: the option on the horizontal axis; numbers have their place on it, on a logarithmic scale where they span a
+            factor of 8, words stand side by side.
     Raises: BadInput if there is nothing to draw.
     """
     if not panels:

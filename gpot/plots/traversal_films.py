@@ -39,8 +39,12 @@ def animate_traversals(
     A block of d rows and m columns for each latent space; all coordinates go through their k values together, there and
     back: 2k - 2 frames. Images keep their own pixels; those smaller than 64 x 64 are enlarged by a whole number.
 
-    Arguments: points: printed name -> images (m, d, k, C, S, S). path: with or without a suffix. row_labels: d texts.
-    values (k,): of the coordinates, printed while they pass. fps: frames a second.
+    Arguments:
+        points: printed name -> images (m, d, k, C, S, S).
+        path: with or without a suffix.
+        row_labels: d texts.
+        values (k,): of the coordinates, printed while they pass.
+        fps: frames a second.
     Returns: the paths written.
     Raises: BadInput for shapes that do not fit together, pixels outside [0, 1], or less than one frame a second.
     """

@@ -39,10 +39,13 @@ def traversal_figure(
 ) -> Figure:
     """Traversals of one data point: a block of d rows and k columns for each latent space, side by side.
 
-    Arguments: panels: printed name -> images (d, k, C, S, S), at most `MOST_PANELS`. changes: the same names -> mean
-    image change per step of each row (d,), in grey levels from 0 to 1, NaN where unknown. informative (d,), bool: a
-    rule separates rows that carry information from those that do not. row_labels: d texts for the left of the first
-    block. values (k,): of the coordinate, printed below the first, middle and last column.
+    Arguments:
+        panels: printed name -> images (d, k, C, S, S), at most `MOST_PANELS`.
+        changes: the same names -> mean image change per step of each row (d,), in grey levels from 0 to 1, NaN where
+            unknown.
+        informative (d,), bool: a rule separates rows that carry information from those that do not.
+        row_labels: d texts for the left of the first block.
+        values (k,): of the coordinate, printed below the first, middle and last column.
 
     All bars have one scale. Below a block stand the means over rows, `on 4 of 5` where one has no change that is known,
     and the number of images that are not finite, if any.

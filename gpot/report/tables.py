@@ -277,7 +277,8 @@ def write_all(folder: str | Path, item: str, payload: Row) -> dict[str, Path]:
 def plain(value: Any, lost: list[str] | None = None, where: str = "") -> Any:
     """Only what JSON holds: arrays become lists, enums their value, paths text, numbers that are not finite None.
 
-    Arguments: lost: receives where each such number stood, as `rows.2.cost`.
+    Arguments:
+        lost: receives where each such number stood, as `rows.2.cost`.
     """
     if isinstance(value, Enum):
         value = value.value

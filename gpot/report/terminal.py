@@ -27,7 +27,9 @@ class _Layout:
 def terminal(payload: Row, width: int) -> Group:
     """What `rich` prints: the tables, then the provenance.
 
-    Arguments: payload: a result, see `gpot.report.tables`. width: of the screen, in characters.
+    Arguments:
+        payload: a result, see `gpot.report.tables`.
+        width: of the screen, in characters.
 
     A row is a model, or in the turned table a column is one, whichever needs fewer parts. No number is cut or wrapped:
     columns that do not fit follow in a further part, and those of one heading (ours, paper, difference) stay together.

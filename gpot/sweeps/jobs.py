@@ -126,8 +126,12 @@ def run_job(
 ) -> None:
     """One job of a sweep: its failure is recorded and logged with its overrides, and is not raised.
 
-    Arguments: function: the script's. make_config: checks the composed config. script: name of its root. run: of
-    the command. explain: an error as one message.
+    Arguments:
+        function: the script's.
+        make_config: checks the composed config.
+        script: name of its root.
+        run: of the command.
+        explain: an error as one message.
     """
     hydra = HydraConfig.get()
     folder, overrides = Path(hydra.sweep.dir), list(hydra.overrides.task)

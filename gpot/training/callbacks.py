@@ -73,8 +73,10 @@ class LastCheckpoint(Checkpoint):
 class KeepBest(Callback):
     """Keep the weights of the validation with the lowest value of a metric, in one safetensors file.
 
-    Arguments: monitor: metric, lower is better. network: what is kept. file: where. A validation that `eligible`
-    refuses is never kept.
+    Arguments:
+        monitor: metric, lower is better.
+        network: what is kept.
+        file: where. A validation that `eligible` refuses is never kept.
     """
 
     def __init__(self, monitor: str, network: torch.nn.Module, file: Path) -> None:
@@ -127,9 +129,14 @@ class FidelityGuard(KeepBest):
     """KeepBest for a GP flow, under the law: the rule of `gpot.evaluation.fidelity.Guard` at each validation, which
     logs what it measures (`val/logdet_error_mean`, `_max`, nats).
 
-    Arguments: gp: the flow. z: (n, d) held-out points of the Gaussian side. tolerance: mean absolute error, nats.
-    max_steps: finest grid. file: where the best weights go. flow_nll: mean -log p of the frozen flow at the points
-    behind z, nats; with it the exact one of s o f is logged there, which differs by the mean log-determinant error.
+    Arguments:
+        gp: the flow.
+        z: (n, d) held-out points of the Gaussian side.
+        tolerance: mean absolute error, nats.
+        max_steps: finest grid.
+        file: where the best weights go.
+        flow_nll: mean -log p of the frozen flow at the points behind z, nats; with it the exact one of s o f is logged
+            there, which differs by the mean log-determinant error.
     """
 
     def __init__(

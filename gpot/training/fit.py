@@ -51,11 +51,18 @@ def fit(
 ) -> Mapping[str, float]:
     """Train to the last epoch, from `work/last.ckpt` if that is there.
 
-    Arguments: module, data: what learns from what. config: the device is taken from it. epochs: Lightning
-    epochs. work: folder of the checkpoints. name: of the run, for progress. optimizer: its gradient clip is
-    used here. callbacks: further ones. precision: of the network's products. logger: from `open_logger`. separable:
-    the loss is a mean over the rows of a batch, so that with `device=ddp` processes may share the batch and reach what
-    one would; where it is not, one process trains.
+    Arguments:
+        module, data: what learns from what.
+        config: the device is taken from it.
+        epochs: Lightning epochs.
+        work: folder of the checkpoints.
+        name: of the run, for progress.
+        optimizer: its gradient clip is used here.
+        callbacks: further ones.
+        precision: of the network's products.
+        logger: from `open_logger`.
+        separable: the loss is a mean over the rows of a batch, so that with `device=ddp` processes may share the batch
+            and reach what one would; where it is not, one process trains.
     Returns: the last value of each logged metric.
     Raises: BadConfig where the processes cannot share the batch evenly.
     """

@@ -33,8 +33,11 @@ class FlowModule(L.LightningModule):
     r"""Minimize the negative log-likelihood :math:`-\log p_\nu(f(x)) - \log|\det \nabla f(x)|` (eq. 1), in nats per
     point.
 
-    Arguments: network: the flow, whose parameters learn. likelihood: how it is evaluated. optimizer: Adam's settings.
-    steps: of the whole run.
+    Arguments:
+        network: the flow, whose parameters learn.
+        likelihood: how it is evaluated.
+        optimizer: Adam's settings.
+        steps: of the whole run.
     """
 
     def __init__(self, network: nn.Module, likelihood: LogLikelihood, optimizer: OptimizerConfig, steps: int) -> None:

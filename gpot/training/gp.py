@@ -28,8 +28,12 @@ class GPModule(L.LightningModule):
     `penalty.particles` of a shuffled batch estimate it without bias, at a fraction of its cost. Processes that share a
     batch share those particles.
 
-    Arguments: gp: the flow s. penalty, optimizer: settings. epochs, steps: of the whole run. cost: c, |x - s|^2 in the
-    paper; one with a smoothing is descended on with that of the epoch, and validated as it is.
+    Arguments:
+        gp: the flow s.
+        penalty, optimizer: settings.
+        epochs, steps: of the whole run.
+        cost: c, |x - s|^2 in the paper; one with a smoothing is descended on with that of the epoch, and validated as
+            it is.
     """
 
     def __init__(

@@ -33,8 +33,9 @@ def train_in_processes(
 ) -> dict[str, float]:
     """`train(module, callbacks)` in every process; then module and callbacks are as the first process left them.
 
-    Arguments: train: runs a Lightning trainer of that many devices with DDPStrategy; its closure is sent to the
-    processes. module, callbacks: what it trains; callbacks may refer to parts of the module.
+    Arguments:
+        train: runs a Lightning trainer of that many devices with DDPStrategy; its closure is sent to the processes.
+        module, callbacks: what it trains; callbacks may refer to parts of the module.
     Returns: what `train` returned in the first process.
     Raises: the GpotError that a process raised, with the epoch in its attribute `epoch`.
     """

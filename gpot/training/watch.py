@@ -65,8 +65,9 @@ class Energy(Callback):
 class FiguresAtIntervals(Callback):
     """Draw and log pictures `times` times over the run, the last time at its end.
 
-    Arguments: logger: where they go. draw: by the names of `gpot.tracking.names`, functions that draw the
-    map as it is now.
+    Arguments:
+        logger: where they go.
+        draw: by the names of `gpot.tracking.names`, functions that draw the map as it is now.
     """
 
     def __init__(self, logger: RunLogger, draw: Mapping[str, Draw], times: int) -> None:

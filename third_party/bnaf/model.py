@@ -185,8 +185,10 @@ class Flip(nn.Module):
 class BNAF(nn.Module):
     """f = Block, or with n_blocks > 1 a chain of them: all but the last gated and followed by a `Flip`.
 
-    Arguments: dim: d. width: of each hidden layer, all d groups together. n_layers: hidden layers of a block (so
-    n_layers + 1 masked ones). Runs in the dtype of its parameters.
+    Arguments:
+        dim: d.
+        width: of each hidden layer, all d groups together.
+        n_layers: hidden layers of a block (so n_layers + 1 masked ones). Runs in the dtype of its parameters.
 
     The image is not R^d: the last block ends in bounded hidden units, so that z_1 lies in an interval and z_k in one
     that depends on z_1 ... z_(k-1).

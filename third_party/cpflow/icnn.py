@@ -172,7 +172,11 @@ class ICNN(nn.Module):
     r"""The network F of this module's head. Names and shapes of the state dict are the released ones:
     Wzs.0 = (Y_0, y_0), Wx2s.{l-1} = (Y_l, y_l), Wzs.l = (P_l, p_l), Wxs.{l-1} = (X_l, xi_l), actnorms.{l-1} = alpha_l.
 
-    Arguments: dim: d. width: H, even. depth: K >= 1. activation: a key of ACTIVATIONS.
+    Arguments:
+        dim: d.
+        width: H, even.
+        depth: K >= 1.
+        activation: a key of ACTIVATIONS.
     """
 
     def __init__(self, dim: int, width: int, depth: int, activation: str) -> None:

@@ -39,7 +39,9 @@ def invert_gradient(
 ) -> Solution:
     """x with |grad G(x) - z| <= tolerance in each row, by damped Newton steps: halved until the residual falls.
 
-    Arguments: derivatives: x (m, d) -> gradient (m, d), Hessian (m, d, d), row by row. z, start (n, d).
+    Arguments:
+        derivatives: x (m, d) -> gradient (m, d), Hessian (m, d, d), row by row.
+        z, start (n, d).
     Raises InverseFailed with the number of rows above the tolerance after max_steps, or where no step helps any more.
     """
     x, n_steps = start.clone(), 0

@@ -77,9 +77,14 @@ class ConvexBlock(nn.Module):
 class CPFlow(nn.Module):
     """ActNorm, block, ..., each block with the ActNorm in front of it, and a last ActNorm if there are several blocks.
 
-    Arguments: dim: d. width: units of a hidden layer, even. depth: layers with positive weights, the output among them.
-    n_blocks: 1 for a Monge map. activation: a key of ACTIVATIONS. actnorm: "around" or "before", see the module's head;
-    it is not in the state dict, and a model's weights mean another map with the other one.
+    Arguments:
+        dim: d.
+        width: units of a hidden layer, even.
+        depth: layers with positive weights, the output among them.
+        n_blocks: 1 for a Monge map.
+        activation: a key of ACTIVATIONS.
+        actnorm: "around" or "before", see the module's head; it is not in the state dict, and a model's weights mean
+            another map with the other one.
 
     A fresh flow works as it is, with ActNorms of b = logs = 0; `initialize` fits them to data, once, before training.
     """

@@ -105,7 +105,9 @@ class DCIScores:
 def entropy_score(rows: ArrayLike) -> Array:
     """Score S of the module's docstring for each row: 1 if one entry holds everything, 0 if all are equal.
 
-    Arguments: rows: (m, n) non-negative, n >= 2.  Returns: (m,). A row of zeros scores 0.
+    Arguments:
+        rows: (m, n) non-negative, n >= 2.
+    Returns: (m,). A row of zeros scores 0.
     """
     r = np.asarray(rows, dtype=np.float64) + _EPSILON
     p = r / r.sum(axis=1, keepdims=True)

@@ -69,7 +69,9 @@ def embed_pictures(paths: Mapping[str, Path], at_most: int) -> dict[str, Embedde
     """PNG files inside the page: name -> picture.
 
     All are made narrower by the same steps until they fit together, so that their text stays of one size.
-    Arguments: paths: name -> file. at_most: bytes of all data URIs.
+    Arguments:
+        paths: name -> file.
+        at_most: bytes of all data URIs.
     Raises: BadInput where they do not fit at the narrowest.
     """
     for width in _WIDTHS:

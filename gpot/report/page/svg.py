@@ -18,9 +18,10 @@ _DECADES = 3  # at least, so that a narrow distribution is not drawn as a wide o
 def curves(lines: Sequence[tuple[str, Mapping[int, float | None]]], description: str) -> str:
     """Curves over a common index, the epochs 1, 2, ...; an index that is left out is passed over, None is a gap.
 
-    Arguments: lines: (name, index -> value) each; the first is drawn strongest. description: for readers who see no
-    picture. The scale shows all values from the second entry on: the first epochs of a training are often off every
-    scale, and are then drawn as far as the frame.
+    Arguments:
+        lines: (name, index -> value) each; the first is drawn strongest.
+        description: for readers who see no picture. The scale shows all values from the second entry on: the first
+            epochs of a training are often off every scale, and are then drawn as far as the frame.
     """
     visible = [v for _, values in lines for v in list(values.values())[min(1, len(values) - 1) :] if v is not None]
     length = max(max(values) for _, values in lines)

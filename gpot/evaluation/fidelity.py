@@ -1,9 +1,9 @@
-"""The guard of the law: what a training of a Gaussian-preserving map measures, refines, refuses and keeps.
+"""The Gaussian is kept: what a training of a Gaussian-preserving map measures, refines, refuses and keeps.
 
-The objective pays for breaking the law: an optimizer that is let free finds the integrator's error and goes below the
-floor of the cost. So the exact log-determinant error is measured on held-out points at each validation. Above the
-tolerance the time grid is refined by half as many steps again; a validation above the tolerance is never kept; when the
-finest grid is above it too, training stops.
+The objective pays for a map that does not keep the Gaussian: an optimizer that is let free finds the integrator's error
+and goes below the floor of the cost. So the exact log-determinant error is measured on held-out points at each
+validation. Above the tolerance the time grid is refined by half as many steps again; a validation above the tolerance
+is never kept; when the finest grid is above it too, training stops.
 
 Nothing here knows how the training is run: the callbacks of the experiments and `gpot.fit` use the same code.
 """

@@ -1,4 +1,4 @@
-"""What is not learning: stop on numbers that are not finite, guard the law, keep the best, show progress."""
+"""What is not learning: stop on numbers that are not finite, keep the Gaussian, keep the best, show progress."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_each_half_sees_all_that_it_may(dim: int) -> None:
 
 @pytest.mark.parametrize("what", ["its own coordinate", "the coordinates of a plane that turns with it"])
 def test_an_angle_that_sees_a_phase_changes_volume(what: str) -> None:
-    """The rule is needed: what `plane_features` withholds would break the law."""
+    """The rule is needed: what `plane_features` withholds would not keep the Gaussian."""
 
     def broken(z: Tensor) -> Tensor:
         planes = z[:, :4]

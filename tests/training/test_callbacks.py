@@ -1,4 +1,4 @@
-"""Callbacks: the guard of the law, the best validation, numbers that are not finite, and seeds and checkpoints."""
+"""Callbacks: the Gaussian is kept, the best validation, numbers that are not finite, and seeds and checkpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpot.gp.velocity import RidgeVelocity
 from gpot.maths.charts import Chart
 from gpot.training.callbacks import EpochSeed, FidelityGuard, KeepBest, LastCheckpoint, StopWhenNotFinite
 
-STRONG = 0.7  # scale of the weights alpha, beta at which a coarse grid breaks the law by far more than 1e-3 nats
+STRONG = 0.7  # scale of the weights alpha, beta at which a coarse grid misses the Gaussian by far more than 1e-3 nats
 
 
 class Module:

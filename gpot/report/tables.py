@@ -214,7 +214,7 @@ def _grid(name: str, payload: Row, rows: Sequence[Row], keys: Iterable[str], lab
     for key in keys:
         metric = names.METRICS[key]
         compared = any(_paper(row, key) is not None for row in rows)
-        repeated = any(row.get(f"{key}_spread") is not None for row in rows)
+        repeated = any(row.get(f"{key}_spread") for row in rows)  # a spread of 0 needs no column
         subs = ["ours", SPREAD] if repeated else ["ours" if compared else ""]
         subs += ["paper", "diff."] if compared else []
         groups.append((metric.heading, (*subs, *([IN_SPREADS] if compared and repeated else []))))

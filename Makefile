@@ -59,9 +59,11 @@ lint: $(READY) ## ruff, the form of the code, and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(READY) ## time one training step of the GP flow, and one with Euler's penalty
+bench: $(READY) ## time one training step: of the GP flow, with Euler's penalty, of the VAE and of FFJORD
 	$(PY) benchmarks/gp_step.py --out outputs/bench/gp_step.json
 	$(PY) benchmarks/penalty.py --out outputs/bench/penalty.json
+	$(PY) benchmarks/vae_step.py --out outputs/bench/vae_step.json
+	$(PY) benchmarks/ffjord_step.py --out outputs/bench/ffjord_step.json
 
 report: $(READY) ## write tables, figures and the report page again from trained models in outputs/ and pretrained/; trains nothing
 	@missing=; for item in $(ITEMS); do \

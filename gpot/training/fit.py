@@ -78,7 +78,7 @@ def fit(
     if last.is_file():
         log.info("%s: resuming from its last checkpoint", name)
     elif config.device.kind == "cpu":
-        _announce(module, data, config, epochs * len(data.sampler), name)
+        _announce(module, data, config, epochs * len(data.sampler), name, precision)
 
     def train(module: L.LightningModule, callbacks: Sequence[Callback]) -> Mapping[str, float]:
         return _train(module, data, config, epochs, work, name, optimizer, callbacks, precision, logger, processes)
@@ -172,7 +172,9 @@ _TIMED_STEPS = 3
 _LONG = 3600.0  # seconds
 
 
-def _announce(module: L.LightningModule, data: ArrayDataModule, config: Config, steps: int, name: str) -> None:
+def _announce(
+    module: L.LightningModule, data: ArrayDataModule, config: Config, steps: int, name: str, precision: Precision
+) -> None:
     """Time a few steps on a copy, and say before a run on a CPU how long it will take; with emphasis if that is
     long."""
     trial = copy.deepcopy(module)
@@ -183,7 +185,8 @@ def _announce(module: L.LightningModule, data: ArrayDataModule, config: Config, 
         for number, batch in enumerate(batches):
             if number == 1:
                 start = time.monotonic()  # the first step warms up
-            loss: Any = trial.training_step(batch, number)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision is Precision.bfloat16):
+                loss: Any = trial.training_step(batch, number)
             loss.backward()
     seconds = steps * (time.monotonic() - start) / max(1, len(batches) - 1)
     if seconds < _LONG:

@@ -142,7 +142,7 @@ class _FirstLayer(torch.autograd.Function):
         return _maps(out, len(images), images.shape[-1] // 2)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
         seen, out = ctx.saved_tensors
         rows = torch.ops.aten.threshold_backward(_rows(grad), out, 0)
@@ -160,7 +160,7 @@ class _Layer(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         maps, weight, out = ctx.saved_tensors
         grad = torch.ops.aten.threshold_backward(grad, out, 0)
@@ -179,7 +179,7 @@ class _LastLayer(torch.autograd.Function):
         return overlap(weight.flatten(1).T @ _rows(maps).T, len(maps), 2 * maps.shape[-1]).add_(bias[:, None, None])
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         maps, weight = ctx.saved_tensors
         seen = windows(grad.to(weight.dtype))

@@ -1,0 +1,109 @@
+r"""Images a second of one training step of the dSprites VAE on a CPU: the network's plain form against the fast one.
+
+    python benchmarks/vae_step.py [--out outputs/bench/vae_step.json] [--threads 1]
+
+A step is the network on 64 images of 64 x 64, the beta-TCVAE objective, its gradient, and one step of Adam, in
+float32 and with products in bfloat16 (autocast, as `vae.precision=bfloat16`; it is slow where a CPU has no unit for
+it). `plain` is `BetaTCVAE.forward`, `fast` is :func:`third_party.btcvae.training_forward`. Seconds are measured as
+`benchmarks/gp_step.py` does, each form and precision in a process of its own: once as it is, and once with glibc's
+allocator told to keep what is freed (the variables of `KEEP`; elsewhere they change nothing), since the maps of a step
+are large enough to be given back to the system and cleared by it again each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+from benchmarks.measure import least  # noqa: E402
+from third_party.btcvae import BetaTCVAE, Estimator, btcvae_loss, training_forward  # noqa: E402
+
+BATCH = 64
+FORMS = ("plain", "fast")
+PRECISIONS = ("float32", "bfloat16")
+KEEP = {
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+def training_step(form: str, precision: str) -> Callable[[int], None]:
+    """A function that trains once on a number of images."""
+    torch.manual_seed(0)
+    network = BetaTCVAE()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-5)
+
+    def step(batch: int) -> None:
+        images = (torch.rand(batch, 1, 64, 64) > 0.9).float()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            found = training_forward(network, images) if form == "fast" else network(images)
+        logits, mean, log_variance, z = (tensor.float() for tensor in found)
+        loss = btcvae_loss(
+            logits, images, mean, log_variance, z, dataset_size=737_280, estimator=Estimator.released
+        )  # fmt: skip
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+
+    return step
+
+
+def measure(form: str, precision: str, repeats: int) -> dict[str, float]:
+    """Images a second and the peak memory of a step, in this process."""
+    step = training_step(form, precision)
+    for _ in range(3):
+        step(BATCH)
+    found = least(lambda: step(BATCH), lambda: step(BATCH), repeats)
+    return {"images_per_second": BATCH / found["seconds"]} | found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("outputs/bench/vae_step.json"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--measure", nargs=2, metavar=("FORM", "PRECISION"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.measure:
+        print(json.dumps(measure(*options.measure, options.repeats)))
+        return
+
+    rows = []
+    print(f"{'memory':>8} {'precision':>9} {'plain /s':>9} {'fast /s':>9} {'faster':>7}")
+    for memory, variables in (("returned", {}), ("kept", KEEP)):
+        for precision in PRECISIONS:
+            found = {}
+            for form in FORMS:
+                command = [sys.executable, str(Path(__file__).resolve()), "--measure", form, precision]
+                command += ["--threads", str(options.threads), "--repeats", str(options.repeats)]
+                clean = {name: value for name, value in os.environ.items() if name not in KEEP}
+                done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean | variables)
+                found[form] = json.loads(done.stdout.splitlines()[-1])
+            plain, fast = (found[form]["images_per_second"] for form in FORMS)
+            rows.append({"memory": memory, "precision": precision, "batch": BATCH, "faster": fast / plain, **found})
+            print(f"{memory:>8} {precision:>9} {plain:>9.0f} {fast:>9.0f} {fast / plain:>6.2f}x")
+    result = {
+        "item": "vae_step", "rows": rows, "threads": options.threads,
+        "clock": "process" if options.threads == 1 else "wall",
+        "versions": {"torch": torch.__version__, "python": platform.python_version()}, "machine": platform.machine(),
+    }  # fmt: skip
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()

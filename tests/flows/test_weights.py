@@ -44,7 +44,7 @@ def test_released_btcvae_loads() -> None:
     assert all(torch.equal(tensor, found[name]) for name, tensor in vae.state_dict().items())
 
 
-@pytest.mark.parametrize("prefix", ["", "model.", "flow.", "flow.model."])
+@pytest.mark.parametrize("prefix", ["", "model.", "flow.", "flow.model.", "module.", "_orig_mod.model."])
 @pytest.mark.parametrize("wrap", [lambda f: f, FFJORDFlow, lambda f: FrozenFlow(FFJORDFlow(f))])
 def test_prefixes_do_not_count(tmp_path: Path, prefix: str, wrap: type) -> None:
     saved, target = small(), small()

@@ -306,6 +306,14 @@ def test_a_state_dict_with_no_rotation_is_refused() -> None:
         make_flow("ridge", Chart.direct).load_state_dict(state)
 
 
+def test_a_state_dict_of_another_chart_is_refused_and_one_without_the_record_is_taken() -> None:
+    state = make_flow("ridge", Chart.direct).state_dict()
+    with pytest.raises(BadConfig, match="chart='direct'"):
+        make_flow("ridge", Chart.gaussian).load_state_dict(state)
+    del state["made_in"]
+    make_flow("ridge", Chart.direct).load_state_dict(state)
+
+
 def test_copies_and_pickles() -> None:
     gp = make_flow("mlp", Chart.gaussian, 7)
     gp.refine(9)

@@ -92,3 +92,11 @@ def test_in_the_plane_the_descent_finds_the_best_angle() -> None:
     least = min(cost(x, z @ turn.T).mean().item() for turn in grid)
     q = fit_rotation(x, z, cost=cost)
     assert cost(x, z @ q.T).mean().item() <= least + 1e-9
+
+
+def test_arrays_are_points_and_a_better_reflection_is_spoken_of() -> None:
+    z = torch.randn(200, 3, dtype=torch.float64)
+    x = z * torch.tensor([-1.0, 1.0, 1.0])
+    with pytest.warns(UserWarning, match="allow_reflection=True"):
+        fit_rotation(x.numpy(), z.numpy())
+    assert torch.linalg.det(fit_rotation(x.numpy(), z.numpy(), allow_reflection=True)) < 0

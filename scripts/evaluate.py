@@ -7,15 +7,15 @@ Writes outputs/artifacts/evaluate/<key>/metrics.json.
 
 from gpot.config import Config
 from gpot.entry import entry
-from gpot.stages.chain import gp_row
-from gpot.stages.common import open_store
+from gpot.stages.common import gp_row
 from gpot.stages.evaluate import evaluate_stage
+from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 
 
 @entry("evaluate")
 def main(config: Config) -> list[Artifact]:
-    artifact = evaluate_stage(config, open_store(config), gp_row(config))
+    artifact = open_workshop(config).make(evaluate_stage(config, gp_row(config.gp, config.penalty)))
     print(artifact.folder)
     return [artifact]
 

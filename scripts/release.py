@@ -15,26 +15,26 @@ from gpot.config import Config
 from gpot.config.schema import ImagesConfig, MnistConfig
 from gpot.entry import entry
 from gpot.errors import BadConfig
-from gpot.stages.common import open_store
 from gpot.stages.flow import flow_stage
 from gpot.stages.gp import gp_stage
 from gpot.stages.rows import report_rows
+from gpot.stages.stage import Workshop, open_workshop
 from gpot.stages.vae import latents_stage, vae_stage
-from gpot.store import Artifact, Store
+from gpot.store import Artifact
 
 
-def models(config: Config, store: Store) -> list[Artifact]:
+def models(config: Config, workshop: Workshop) -> list[Artifact]:
     """What is worth training once for all."""
     found = []
     for row in report_rows(config):
         dataset = row.config.dataset
         if isinstance(dataset, ImagesConfig):
-            found.append(vae_stage(row.config, store))
+            found.append(workshop.make(vae_stage(row.config)))
         if isinstance(dataset, MnistConfig):
-            found.append(latents_stage(row.config, store))
-        found.append(flow_stage(row.config, store))
+            found.append(workshop.make(latents_stage(row.config)))
+        found.append(workshop.make(flow_stage(row.config)))
         if row.row.moves:
-            found += [gp_stage(repetition, store) for repetition in row.configs]
+            found += [workshop.make(gp_stage(repetition)) for repetition in row.configs]
     return list({artifact.key: artifact for artifact in found}.values())
 
 
@@ -45,7 +45,7 @@ def main(config: Config) -> None:
             "a release holds models trained here, in the folder of `pretrained`; found vae.weights, flow.weights or "
             "pretrained=null. Leave these options out."
         )
-    for artifact in models(config, open_store(config)):
+    for artifact in models(config, open_workshop(config)):
         target = Path(config.pretrained) / artifact.stage / artifact.key
         if not target.is_dir():  # what is released already is found there
             shutil.copytree(artifact.folder, target)

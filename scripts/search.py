@@ -9,14 +9,14 @@ import json
 
 from gpot.config import Config
 from gpot.entry import entry
-from gpot.stages.common import open_store
+from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 from gpot.sweeps.search import search_stage, summary
 
 
 @entry("search")
 def main(config: Config) -> list[Artifact]:
-    study, artifact = search_stage(config, open_store(config))
+    study, artifact = search_stage(config, open_workshop(config))
     print(json.dumps(summary(study, artifact), indent=2))
     return [artifact]
 

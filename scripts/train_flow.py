@@ -7,14 +7,14 @@ Writes outputs/artifacts/flow/<key>/.
 
 from gpot.config import Config
 from gpot.entry import entry
-from gpot.stages.common import open_store
 from gpot.stages.flow import flow_stage
+from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 
 
 @entry("train_flow")
 def main(config: Config) -> list[Artifact]:
-    artifact = flow_stage(config, open_store(config))
+    artifact = open_workshop(config).make(flow_stage(config))
     print(artifact.folder)
     return [artifact]
 

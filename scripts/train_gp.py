@@ -7,14 +7,14 @@ Writes outputs/artifacts/gp/<key>/.
 
 from gpot.config import Config
 from gpot.entry import entry
-from gpot.stages.common import open_store
 from gpot.stages.gp import gp_stage
+from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 
 
 @entry("train_gp")
 def main(config: Config) -> list[Artifact]:
-    artifact = gp_stage(config, open_store(config))
+    artifact = open_workshop(config).make(gp_stage(config))
     print(artifact.folder)
     return [artifact]
 

@@ -7,15 +7,15 @@ Writes outputs/artifacts/vae/<key>/ and outputs/artifacts/latents/<key>/.
 
 from gpot.config import Config
 from gpot.entry import entry
-from gpot.stages.common import open_store
+from gpot.stages.stage import open_workshop
 from gpot.stages.vae import latents_stage, vae_stage
 from gpot.store import Artifact
 
 
 @entry("train_vae")
 def main(config: Config) -> list[Artifact]:
-    store = open_store(config)
-    made = [vae_stage(config, store), latents_stage(config, store)]
+    workshop = open_workshop(config)
+    made = [workshop.make(stage) for stage in (vae_stage(config), latents_stage(config))]
     for artifact in made:
         print(artifact.folder)
     return made

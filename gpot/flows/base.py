@@ -60,6 +60,17 @@ class FrozenFlow(nn.Module):
         """d."""
         return cast(int, self.flow.dim)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are; the CPU for a flow that has none."""
+        parameter = next(self.flow.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    @property
+    def onto(self) -> bool:
+        """Whether every point of the Gaussian side has a preimage; a flow says that it is not by `onto = False`."""
+        return bool(getattr(self.flow, "onto", True))
+
     def train(self, mode: bool = True) -> FrozenFlow:
         """Does nothing."""
         return super().train(False)
@@ -141,6 +152,22 @@ def pull_back(
             "Solve the flow more finely (n_steps, or atol and rtol), or check that z lies in its range."
         )
     return x
+
+
+class IdentityFlow(nn.Module):
+    """f(x) = x: codes that no flow has moved."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (n, d), and a log-determinant of 0 (n,)."""
+        return x, x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """z (n, d)."""
+        return z
 
 
 def require_shape(y: Tensor, flow: nn.Module, dim: int) -> Tensor:

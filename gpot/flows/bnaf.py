@@ -21,6 +21,8 @@ class BNAFFlow(nn.Module):
     evaluations each (ours); or "none", as in the paper.
     """
 
+    onto = False  # Gaussian samples outside its image have no preimage: rows of NaN
+
     def __init__(
         self,
         model: BNAF,

@@ -21,6 +21,7 @@ class GaussianPreserving(nn.Module, ABC):
 
     rotation: Tensor
     n_steps: int | None
+    has_path = False  # whether it is the end of a flow in time, with velocities and an energy
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -37,6 +37,7 @@ class GaussianPreservingFlow(GaussianPreserving):
 
     steps: Tensor
     made_in: Tensor
+    has_path = True
 
     def __init__(
         self,
@@ -115,6 +116,11 @@ class GaussianPreservingFlow(GaussianPreserving):
         """s(z) (n, d) and its path, in one pass: for losses that look at both."""
         path = self.flow_trajectory(z)
         return self._leave_chart(path.points[-1]), path
+
+    def counting(self) -> GaussianPreservingFlow:
+        """This map, of which a particle that leaves the cube is counted from now on, where it raised before."""
+        self.on_escape = "count"
+        return self
 
     @torch.no_grad()
     def escaped(self, z: Tensor) -> int:

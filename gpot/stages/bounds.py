@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,89 +24,78 @@ from gpot.errors import BadConfig
 from gpot.evaluation.bounds import bound_by, choose_potential
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.potential import Potential, PotentialFit
+from gpot.flows.base import FrozenFlow
 from gpot.maths.transport import procrustes
 from gpot.paper.rows import Row
 from gpot.stages import families
-from gpot.stages.common import Recipe, generator, obtain
-from gpot.stages.evaluate import artifacts_of, chain_of, held_out
+from gpot.stages.common import generator
+from gpot.stages.evaluate import held_out
 from gpot.stages.flow import flow_stage, load_flow, prior_pairs, push, split
+from gpot.stages.maps import codes_of, map_of, settings_of, stages_of
 from gpot.stages.plain import plain
 from gpot.stages.points import points_of, points_stage
-from gpot.store import Artifact, Store
+from gpot.stages.stage import Bench, Stage
 
 _POTENTIAL = "potential.safetensors"
 
 
-def potential_stage(config: Config, store: Store) -> Artifact:
+def potential_stage(config: Config) -> Stage:
     """The convex potential of a frozen flow's two laws, `potential.safetensors`."""
-    flow = flow_stage(config, store, "potential")
-    inputs = {"flow": flow.key}
-    points = points_stage(config, store, "potential") if config.gp.source is Source.data else None
-    if points is not None:
-        inputs[points.stage] = points.key
     settings = {
         "bounds": plain(config.bounds), "source": config.gp.source.value, "seed": config.seed,
         "flow": families.evaluation_settings(config.flow),
     }  # fmt: skip
-
-    def build(folder: Path) -> Mapping[str, Any]:
-        start = time.process_time()
-        x, z = _pairs(config, flow, points)
-        z = z @ procrustes(x, z).T
-        drawn = time.process_time()
-        bounds = config.bounds
-        fit = PotentialFit(tuple(bounds.widths), bounds.regression_steps, bounds.steps, bounds.batch_size)
-        potential = choose_potential(x, z, fit, config.seed)
-        save_file(potential.state(), folder / _POTENTIAL)
-        fitted = time.process_time() - drawn
-        return {
-            "fitted": bool(potential.network.layers), "n_pairs": len(x),
-            "cpu_seconds_pairs": drawn - start, "cpu_seconds_fit": fitted,
-        }  # fmt: skip
-
-    return obtain(
-        Recipe("potential", 1, settings, inputs), config, store, build,
-        needed_by=None, command="python scripts/report.py",
-    )  # fmt: skip
+    flow = flow_stage(config)
+    inputs = (flow, points_stage(config)) if config.gp.source is Source.data else (flow,)
+    return Stage("potential", 1, settings, inputs, partial(_fit, config), config.seed)
 
 
-def bounds_stage(config: Config, store: Store, row: Row) -> Artifact:
+def _fit(config: Config, bench: Bench) -> Mapping[str, Any]:
+    start = time.process_time()
+    x, z = _pairs(config, bench)
+    z = z @ procrustes(x, z).T
+    drawn = time.process_time()
+    bounds = config.bounds
+    fit = PotentialFit(tuple(bounds.widths), bounds.regression_steps, bounds.steps, bounds.batch_size)
+    potential = choose_potential(x, z, fit, config.seed)
+    save_file(potential.state(), bench.folder / _POTENTIAL)
+    fitted = time.process_time() - drawn
+    return {
+        "fitted": bool(potential.network.layers), "n_pairs": len(x),
+        "cpu_seconds_pairs": drawn - start, "cpu_seconds_fit": fitted,
+    }  # fmt: skip
+
+
+def bounds_stage(config: Config, row: Row) -> Stage:
     """`optimum_lower`, `gap_upper` and its standard error, in the manifest, of a row that has a cost.
 
     The held-out pairs are those of the row's `cost` in `evaluate`.
     """
     if row is Row.latent:
         raise BadConfig("codes that nothing maps have no cost to bound; ask for the bounds of a flow's row or a GP row")
-    made = artifacts_of(config, store, row, "bounds")
-    potential = potential_stage(config, store)
-    inputs = {stage: artifact.key for stage, artifact in (made | {"potential": potential}).items()}
     settings: dict[str, Any] = {"row": row.value, "law": _held_out_law(config), "seed": config.seed}
-    settings["flow"] = families.evaluation_settings(config.flow)
-    if row is Row.rotation:
-        settings["gp"] = {"chart": config.gp.chart.value, "rotation": config.gp.rotation.value}
+    settings |= settings_of(config, row)
+    inputs = (*stages_of(config, row), potential_stage(config))
+    return Stage("bounds", 1, settings, inputs, partial(_bound, config), config.seed)
 
-    def build(folder: Path) -> Mapping[str, Any]:
-        start = time.process_time()
-        chain = chain_of(config, made)
-        assert chain.flow is not None
-        if config.gp.source is Source.prior:
-            what = "pulling held-out prior samples back"
-            x = prior_pairs(chain.flow, config.evaluate.n_prior, generator(config, 2), what)[0]
-        else:
-            x = held_out(config, points_of(next(iter(made.values()))))
-        z = chain.codes(x, "mapping held-out points")
-        inside = torch.isfinite(z).all(1)
-        bound = bound_by(Potential.of_state(potential.tensors(_POTENTIAL)), x[inside], z[inside])
-        cost = cost_summary(x[inside], z[inside]).mean
-        return {
-            "optimum_lower": cost - bound.mean, "gap_upper": bound.mean / cost, "gap_upper_stderr": bound.stderr / cost,
-            "cost": cost, "residual": bound.residual, "n_pairs": bound.n, "cpu_seconds": time.process_time() - start,
-        }  # fmt: skip
 
-    return obtain(
-        Recipe("bounds", 1, settings, inputs), config, store, build,
-        needed_by=None, command="python scripts/report.py",
-    )  # fmt: skip
+def _bound(config: Config, bench: Bench) -> Mapping[str, Any]:
+    start = time.process_time()
+    monge = map_of(config, bench.inputs)
+    if config.gp.source is Source.prior:
+        what, draw = "pulling held-out prior samples back", generator(config.seed, 2)
+        assert isinstance(monge.flow, FrozenFlow)
+        x = prior_pairs(monge.flow, config.evaluate.n_prior, draw, what)[0]
+    else:
+        x = held_out(config, points_of(next(iter(bench.inputs.values()))))
+    z = codes_of(monge, x, "mapping held-out points")
+    inside = torch.isfinite(z).all(1)
+    bound = bound_by(Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL)), x[inside], z[inside])
+    cost = cost_summary(x[inside], z[inside]).mean
+    return {
+        "optimum_lower": cost - bound.mean, "gap_upper": bound.mean / cost, "gap_upper_stderr": bound.stderr / cost,
+        "cost": cost, "residual": bound.residual, "n_pairs": bound.n, "cpu_seconds": time.process_time() - start,
+    }  # fmt: skip
 
 
 def _held_out_law(config: Config) -> dict[str, Any]:
@@ -116,12 +105,12 @@ def _held_out_law(config: Config) -> dict[str, Any]:
     return law | {"n_data": config.evaluate.n_data, "n_validation": config.gp.n_validation}
 
 
-def _pairs(config: Config, flow: Artifact, points: Artifact | None) -> tuple[Tensor, Tensor]:
+def _pairs(config: Config, bench: Bench) -> tuple[Tensor, Tensor]:
     """Pairs (x, f(x)) of the law that GP flows learn from, apart from the held-out ones."""
-    frozen, n = load_flow(config, flow), config.bounds.n_train
-    if points is None:
-        x, z, _ = prior_pairs(frozen, n, generator(config, 6), "pulling prior samples back for a bound")
+    flow, n = load_flow(config, bench.inputs["flow"]), config.bounds.n_train
+    if config.gp.source is Source.prior:
+        x, z, _ = prior_pairs(flow, n, generator(config.seed, 6), "pulling prior samples back for a bound")
         return x, z
-    data = points_of(points)
+    data = points_of(next(artifact for name, artifact in bench.inputs.items() if name != "flow"))
     x = data[split(len(data))[0][:n]]
-    return x, push(frozen, x)
+    return x, push(flow, x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,67 +22,46 @@ from gpot.evaluation.disentanglement.mig import mig
 from gpot.evaluation.disentanglement.sap import sap
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
+from gpot.flows.base import FrozenFlow
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.monge import MongeMap
 from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
 from gpot.progress import track
-from gpot.stages import families
-from gpot.stages.chain import CHUNK, Chain
-from gpot.stages.common import Recipe, generator, obtain
-from gpot.stages.flow import flow_stage, load_flow, pairs_stage, prior_pairs, split
-from gpot.stages.gp import gp_stage, load_gp, rotation_only
+from gpot.stages.common import generator
+from gpot.stages.flow import prior_pairs, split
+from gpot.stages.maps import CHUNK, codes_of, map_of, settings_of, stages_of
 from gpot.stages.plain import without
-from gpot.stages.points import points_of, points_stage
-from gpot.store import Artifact, Store
+from gpot.stages.points import points_of
+from gpot.stages.stage import Bench, Stage
+from gpot.store import Artifact
 
 
-def evaluate_stage(config: Config, store: Store, row: Row, needed_by: str | None = None) -> Artifact:
+def evaluate_stage(config: Config, row: Row) -> Stage:
     """Metrics of one row, in the manifest and in `metrics.json`.
 
     cost, certificate and round trip are of the law that the GP flow is trained on (`gp.source`), held out: prior
     samples pulled back by the flow, or data; then `cost_data` and the likelihoods are of held-out data, the energy of
     uniform particles in the cube, and for labelled images the disentanglement of the split of the printed table.
     """
-    made = artifacts_of(config, store, row, "evaluate")
-    points = next(iter(made.values()))
-    inputs = {stage: artifact.key for stage, artifact in made.items()}
     # the exact discrete transport problems are a stage of their own
     measured = without(config.evaluate, "optimum_sizes", "optimum_repeats")
     settings: dict[str, Any] = {"row": row.value, "evaluate": measured, "seed": config.seed}
-    if row is not Row.latent:
-        settings["flow"] = families.evaluation_settings(config.flow)
-    if row is Row.rotation:
-        settings["gp"] = {"chart": config.gp.chart.value, "rotation": config.gp.rotation.value}
+    settings |= settings_of(config, row)
     if config.gp.source is Source.data:
         settings["law"] = {"source": config.gp.source.value, "n_validation": config.gp.n_validation}
-
-    def build(folder: Path) -> Mapping[str, Any]:
-        chain = chain_of(config, made)
-        metrics: dict[str, Any] = {}
-        if isinstance(config.dataset, DSpritesConfig):
-            metrics |= _disentanglement(config, points, chain)
-        if chain.flow is not None:
-            metrics |= _transport(config, points_of(points), chain)
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-        return metrics
-
-    return obtain(
-        Recipe("evaluate", 2, settings, inputs), config, store, build,
-        needed_by=needed_by, command="python scripts/evaluate.py",
-    )  # fmt: skip
+    return Stage("evaluate", 2, settings, stages_of(config, row), partial(_measure, config, row), config.seed)
 
 
-def artifacts_of(config: Config, store: Store, row: Row, needed_by: str) -> dict[str, Artifact]:
-    """What a row is made of, by stage: the points or latents first, then flow, pairs (for the rotation) and GP flow."""
-    points = points_stage(config, store, needed_by)
-    made = {points.stage: points}
+def _measure(config: Config, row: Row, bench: Bench) -> Mapping[str, Any]:
+    points, monge = next(iter(bench.inputs.values())), map_of(config, bench.inputs)
+    metrics: dict[str, Any] = {}
+    if isinstance(config.dataset, DSpritesConfig):
+        metrics |= _disentanglement(config, points, monge)
     if row is not Row.latent:
-        made["flow"] = flow_stage(config, store, needed_by)
-    if row is Row.rotation:
-        made["pairs"] = pairs_stage(config, store, needed_by)
-    if row.moves:
-        made["gp"] = gp_stage(config, store, needed_by)
-    return made
+        metrics |= _transport(config, row, points_of(points), monge)
+    (bench.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    return metrics
 
 
 def held_out(config: Config, points: Tensor) -> Tensor:
@@ -100,21 +79,14 @@ def held_out(config: Config, points: Tensor) -> Tensor:
     return points[rows]
 
 
-def chain_of(config: Config, made: Mapping[str, Artifact]) -> Chain:
-    """The maps of a row, from the artefacts that it was given."""
-    flow = load_flow(config, made["flow"]) if "flow" in made else None
-    if "pairs" in made:
-        return Chain(flow, rotation_only(config, made["pairs"]))
-    return Chain(flow, load_gp(config, made["gp"]) if "gp" in made else None)
-
-
-def _disentanglement(config: Config, latents: Artifact, chain: Chain) -> dict[str, Any]:
+def _disentanglement(config: Config, latents: Artifact, monge: MongeMap) -> dict[str, Any]:
     """DCI, MIG and SAP of the row's codes by both protocols, on the split of the printed table."""
     evaluate = config.evaluate
     assert evaluate.n_dci_train is not None and evaluate.n_dci_test is not None
     mean, index = latents.array("mean.npy"), latents.array("index.npy")
     train, test = official_split(len(mean), evaluate.n_dci_train, evaluate.n_dci_test)
-    codes = chain.codes(torch.from_numpy(mean[np.concatenate([train, test])]), "codes of the labelled images").numpy()
+    labelled = torch.from_numpy(mean[np.concatenate([train, test])])
+    codes = codes_of(monge, labelled, "codes of the labelled images").numpy()
     escaped = ~np.isfinite(codes).all(1)
     values = dsprites.values_of(dsprites.classes_of(index[np.concatenate([train, test])]))
     kept = np.flatnonzero(~escaped)
@@ -143,31 +115,30 @@ def _disentanglement(config: Config, latents: Artifact, chain: Chain) -> dict[st
     return metrics
 
 
-def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
+def _transport(config: Config, row: Row, points: Tensor, monge: MongeMap) -> dict[str, Any]:
     """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out."""
-    flow, gp, evaluate = chain.flow, chain.gp, config.evaluate
-    assert flow is not None
-    device = next(flow.parameters()).device
+    flow, gp, evaluate = monge.flow, monge.gp, config.evaluate
+    assert isinstance(flow, FrozenFlow)
     data = held_out(config, points)
     metrics: dict[str, Any] = {"n_parameters_flow": sum(p.numel() for p in flow.parameters())}
     from_prior = config.gp.source is Source.prior
     if from_prior:
         x, _, metrics["lost"] = prior_pairs(
-            flow, evaluate.n_prior, generator(config, 2), "pulling held-out prior samples back"
+            flow, evaluate.n_prior, generator(config.seed, 2), "pulling held-out prior samples back"
         )
     else:
         x = data
-    s = chain.codes(x, "mapping held-out points")
+    s = codes_of(monge, x, "mapping held-out points")
     inside = s.isfinite().all(1)
     x, s = x[inside], s[inside]
-    gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config, 3))
+    gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config.seed, 3))
     metrics |= {"escaped": int((~inside).sum()), "certificate": gap.mean, "certificate_stderr": gap.stderr}
     metrics |= above_floor(x, _named_cost("cost", x, s))
-    metrics |= _round_trip(chain, x[: evaluate.n_exact], s[: evaluate.n_exact])
+    metrics |= _round_trip(monge, x[: evaluate.n_exact], s[: evaluate.n_exact])
     chunks = data.split(CHUNK)
-    parts = [flow.forward(chunk.to(device)) for chunk in track(chunks, len(chunks), "likelihood of held-out data")]
+    parts = [flow.forward(c.to(flow.device)) for c in track(chunks, len(chunks), "likelihood of held-out data")]
     z, log_det = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-    if gp is None:
+    if row is Row.flow:
         likelihood = nll(z, log_det)
         metrics |= {"nll_analytic": likelihood.mean, "nll_exact": likelihood.mean, "nll_stderr": likelihood.stderr}
         return metrics | (_named_cost("cost_data", data, z.cpu()) if from_prior else {})
@@ -175,28 +146,30 @@ def _transport(config: Config, points: Tensor, chain: Chain) -> dict[str, Any]:
         s_data, gp_log_det = gp(z)
     ok = s_data.isfinite().all(1)
     analytic = nll(s_data[ok], (log_det + gp_log_det)[ok])
-    error = logdet_error(gp, torch.randn(evaluate.n_exact, flow.dim, generator=generator(config, 4)).to(device))
+    samples = torch.randn(evaluate.n_exact, flow.dim, generator=generator(config.seed, 4))
+    error = logdet_error(gp, samples.to(flow.device))
     metrics |= {
         "nll_analytic": analytic.mean, "nll_stderr": analytic.stderr,
         "nll_exact": nll_exact(gp, z[ok], log_det[ok]).mean,
         "logdet_error_mean": error.mean, "logdet_error_max": error.max,
     }  # fmt: skip
-    if isinstance(gp, GaussianPreservingFlow):  # it has a path
-        energy = cube_energy(gp, evaluate.n_prior, torch.Generator(device).manual_seed(config.seed))
+    if isinstance(gp, GaussianPreservingFlow):
+        energy = cube_energy(gp, evaluate.n_prior, torch.Generator(flow.device).manual_seed(config.seed))
         metrics |= {"energy": energy.mean, "energy_stderr": energy.stderr}
-    if any(p.any() for p in gp.parameters()):  # more than the rotation alone
+    elif row is Row.rotation:  # it happens at once: nothing flows
+        metrics |= {"energy": 0.0, "energy_stderr": 0.0}
+    if row.moves:
         metrics |= {"n_steps": gp.n_steps, "n_parameters_gp": sum(p.numel() for p in gp.parameters())}
     if from_prior:
         metrics |= _named_cost("cost_data", data[ok.cpu()], s_data[ok].cpu())
     return metrics
 
 
-def _round_trip(chain: Chain, x: Tensor, s: Tensor) -> dict[str, Any]:
+def _round_trip(monge: MongeMap, x: Tensor, s: Tensor) -> dict[str, Any]:
     """|x - f^-1(s^-1(s(f(x))))|, mean and largest, and how many have no way back (f need not be onto); nothing where f
     has no inverse."""
-    assert chain.flow is not None
     try:
-        back = chain.inverse(s.to(next(chain.flow.parameters()).device)).cpu()
+        back = monge.inverse(s.to(monge.gp.rotation.device)).cpu()
     except InverseNotAvailable:
         return {}
     kept = back.isfinite().all(1)

@@ -1,7 +1,7 @@
 """Figures 1 to 4 from artefacts: the arrays that each shows, drawn by `gpot.report`.
 
-Each function takes (config, store, results of the rows, the exact optimum or None, folder) and returns the paths that
-it wrote.
+Each function takes (config, workshop, results of the rows, the exact optimum or None, folder) and returns the paths
+that it wrote.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpot.config.schema import Config
+from gpot.flows.base import FrozenFlow
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.monge import MongeMap
 from gpot.maths.charts import Chart, cube_density, from_cube, to_cube
 from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import row_name
@@ -36,14 +38,12 @@ from gpot.plots.plots2d import (
     optimum_figure,
 )
 from gpot.plots.style import polar_colours
-from gpot.stages.chain import Chain
-from gpot.stages.evaluate import chain_of, held_out
-from gpot.stages.flow import flow_stage
-from gpot.stages.gp import gp_stage
+from gpot.stages.evaluate import held_out
+from gpot.stages.maps import codes_of, map_of, stages_of
 from gpot.stages.planar import density_grid, gaussian_path, mesh_lines
 from gpot.stages.points import points_of, points_stage
 from gpot.stages.rows import RowResult
-from gpot.store import Store
+from gpot.stages.stage import Workshop
 
 Results = Sequence[RowResult]
 Optimum = Mapping[str, Sequence[Mapping[str, float]]]
@@ -55,9 +55,11 @@ _ARROWS, _PATHS = 21, 150
 _WELL_INSIDE = 2.5  # a radius that few Gaussian particles pass: colours saturate there
 
 
-def particles(config: Config, store: Store, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
+def particles(
+    config: Config, workshop: Workshop, results: Results, optimum: Optimum | None, folder: Path
+) -> list[Path]:
     """Figure 1: snapshots of Gaussian particles under the GP flow, and the same as an animation."""
-    gp = _chain(_of(results, "flow+gp"), store).gp
+    gp = _map(_of(results, "flow+gp"), workshop).gp
     assert isinstance(gp, GaussianPreservingFlow)
     fine = copy.deepcopy(gp)  # the same velocity on a finer grid: a smoother animation
     fine.refine(_ANIMATED_STEPS)
@@ -71,22 +73,22 @@ def particles(config: Config, store: Store, results: Results, optimum: Optimum |
     return paths + animate_particles(frames, colours, folder / "fig1.gif", mesh=mesh)
 
 
-def colours(config: Config, store: Store, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
+def colours(config: Config, workshop: Workshop, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
     """Figure 2: the data, and where the flow and the GP flow after it put each point."""
-    x = _some_data(config, store)
+    x = _some_data(config, workshop)
     colour = polar_colours(x.numpy())
     columns = [Figure2Column("Data", x.numpy(), colour)]
     for key in ("flow", "flow+gp"):
         result = _of(results, key)
-        codes = _chain(result, store).codes(x, f"figure: {key}")
+        codes = codes_of(_map(result, workshop), x, f"figure: {key}")
         columns.append(Figure2Column(_name(result), codes.numpy(), colour, _metrics(result)["cost"]))
     return save_figure(figure2(columns), folder / "fig2")
 
 
-def meshes(config: Config, store: Store, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
+def meshes(config: Config, workshop: Workshop, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
     """Figure 3: density, deformed mesh and coloured source of CP-Flow, BNAF and BNAF+GP; a second one of every other GP
     flow of the table; and their costs beside the exact optimum."""
-    x = _some_data(config, store)
+    x = _some_data(config, workshop)
     colour = polar_colours(x.numpy())
     lines = mesh_lines()
     columns = {}
@@ -94,35 +96,38 @@ def meshes(config: Config, store: Store, results: Results, optimum: Optimum | No
         key = result.row.key
         if key == "flow+rotation":
             continue
-        chain, metrics = _chain(result, store), _metrics(result)
-        density, extent = density_grid(chain, x)
+        monge, metrics = _map(result, workshop), _metrics(result)
+        density, extent = density_grid(monge, x)
         paper = _paper(result)
         columns[key] = Figure3Column(
             _name(result), metrics["cost"], metrics["nll_exact"],
-            chain.codes(lines.reshape(-1, 2), f"figure: {key}").reshape(lines.shape).numpy(), density, extent,
-            chain.codes(x, f"figure: {key}").numpy(), colour, paper.get("cost"), paper.get("nll_analytic"),
+            codes_of(monge, lines.reshape(-1, 2), f"figure: {key}").reshape(lines.shape).numpy(), density, extent,
+            codes_of(monge, x, f"figure: {key}").numpy(), colour, paper.get("cost"), paper.get("nll_analytic"),
         )  # fmt: skip
     paths = _printed_and_others(figure3, columns, ("cpflow", "flow", "flow+gp"), folder / "fig3")
     return paths + _optimum(optimum, results, folder / "fig3_optimum")
 
 
-def trajectories(config: Config, store: Store, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
+def trajectories(
+    config: Config, workshop: Workshop, results: Results, optimum: Optimum | None, folder: Path
+) -> list[Path]:
     """Figure 4: the density with paths of particles, initial velocities in the square, and energies over time; a second
     one of every other GP flow of the table; and costs beside the exact optimum."""
-    x = _some_data(config, store)
+    x = _some_data(config, workshop)
     columns = {}
     for result in results:
         if not result.row.row.moves:
             continue
-        chain, metrics = _chain(result, store), _metrics(result)
-        assert isinstance(chain.gp, GaussianPreservingFlow) and chain.flow is not None  # twist needs three dimensions
-        density, extent = density_grid(chain, x)
-        paths, times = gaussian_path(chain.gp, chain.flow.transform(x[:_PATHS]))
-        grid, velocity = _initial_velocity(chain.gp)
+        monge, metrics = _map(result, workshop), _metrics(result)
+        gp, flow = monge.gp, monge.flow
+        assert isinstance(gp, GaussianPreservingFlow) and isinstance(flow, FrozenFlow)  # twist needs three dimensions
+        density, extent = density_grid(monge, x)
+        paths, times = gaussian_path(gp, flow.transform(x[:_PATHS]))
+        grid, velocity = _initial_velocity(gp)
         paper = _paper(result)
         columns[result.row.key] = Figure4Column(
             _name(result), metrics["cost"], metrics["energy"], density, extent, paths, grid, velocity,
-            paper.get("cost"), paper.get("energy"), metrics["energy_stderr"], times, _kinetic(chain.gp, config.seed),
+            paper.get("cost"), paper.get("energy"), metrics["energy_stderr"], times, _kinetic(gp, config.seed),
         )  # fmt: skip
     files = _printed_and_others(figure4, columns, ("flow+gp", "flow+gp+euler", "flow+gp+spectral"), folder / "fig4")
     return files + _optimum(optimum, results, folder / "fig4_optimum")
@@ -156,18 +161,15 @@ def _paper(result: RowResult) -> Mapping[str, float]:
     return {} if ":" in row.key else paper_numbers(row.config.dataset.name, row.key, row.config.flow.name)
 
 
-def _chain(result: RowResult, store: Store) -> Chain:
-    """The maps of a row, which its evaluation has made."""
+def _map(result: RowResult, workshop: Workshop) -> MongeMap:
+    """The map of a row, which its evaluation has made: of the first of its seeds."""
     config = result.row.config
-    parts = {"flow": flow_stage(config, store, "report")}
-    if result.row.row.moves:
-        parts["gp"] = gp_stage(config, store, "report")
-    return chain_of(config, parts)
+    return map_of(config, {stage.name: workshop.make(stage) for stage in stages_of(config, result.row.row)})
 
 
-def _some_data(config: Config, store: Store) -> Tensor:
+def _some_data(config: Config, workshop: Workshop) -> Tensor:
     """Held-out points, as many as a scatter plot can show."""
-    return held_out(config, points_of(points_stage(config, store, "report")))[:_PARTICLES]
+    return held_out(config, points_of(workshop.make(points_stage(config))))[:_PARTICLES]
 
 
 def _initial_velocity(gp: GaussianPreservingFlow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

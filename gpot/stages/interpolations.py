@@ -16,11 +16,11 @@ from gpot.plots.importance import save_figure
 from gpot.plots.traversal_films import animate_traversals
 from gpot.plots.traversals import traversal_figure
 from gpot.stages.rows import RowResult
-from gpot.store import Store
+from gpot.stages.stage import Workshop
 
 
 def interpolations(
-    config: Config, store: Store, results: Sequence[RowResult], optimum: Any, folder: Path
+    config: Config, workshop: Workshop, results: Sequence[RowResult], optimum: Any, folder: Path
 ) -> list[Path]:
     """`<item>_1.png`, ... a data point each, `<item>.gif`, and `<item>_traversals.npz` for the report page: `images`
     (panels, m, d, k, C, S, S) uint8 with the axes in the order of the figure, `panels`, `kl`, `values`."""

@@ -25,25 +25,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpot.flows.base import FrozenFlow
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.paper.items import Item
 from gpot.plots.style import polar_colours
-from gpot.stages.evaluate import chain_of, held_out
+from gpot.stages.evaluate import held_out
 from gpot.stages.lineage import TRAINED, Lineage, history, model_entry
 from gpot.stages.log_det_errors import log_det_errors_stage
+from gpot.stages.maps import map_of
 from gpot.stages.planar import carried_mesh, equal_frames
 from gpot.stages.points import points_of
 from gpot.stages.rows import RowResult
-from gpot.store import Artifact, Store
+from gpot.stages.stage import Workshop
+from gpot.store import Artifact
 
 _PARTICLES = 1200  # and 21 times: about 0.35 MB a view
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def behind_result(item: Item, results: Sequence[RowResult], store: Store) -> tuple[dict[str, Any], Arrays]:
+def behind_result(item: Item, results: Sequence[RowResult], workshop: Workshop) -> tuple[dict[str, Any], Arrays]:
     """Entries `origin` and `models` of an item's result, and the arrays that the page shows of it."""
-    lineage = Lineage.of(store, [artifact for result in results for artifact in result.artifacts])
+    lineage = Lineage.of(workshop.store, [artifact for result in results for artifact in result.artifacts])
     models: dict[tuple[str, str], dict[str, Any]] = {}
     arrays: Arrays = {}
     for result in results:
@@ -58,7 +61,7 @@ def behind_result(item: Item, results: Sequence[RowResult], store: Store) -> tup
                 if course is not None:
                     arrays[f"history_{model.key}"] = course
                 if stage == "gp":
-                    errors = log_det_errors_stage(config, store, model)
+                    errors = workshop.make(log_det_errors_stage(config))
                     arrays[f"errors_{model.key}"] = errors.array("errors.npy")
     if item in (Item.fig3, Item.fig4):
         arrays |= _plane(results, lineage)
@@ -86,11 +89,11 @@ def _plane(results: Sequence[RowResult], lineage: Lineage) -> Arrays:
         if not arrays:
             arrays["points"] = x.numpy()
             arrays["colours"] = (255 * polar_colours(x.numpy())).round().astype(np.uint8)
-        chain = chain_of(config, {"flow": parts["flow"], "gp": parts["gp"]})
-        if isinstance(chain.gp, GaussianPreservingFlow) and chain.flow is not None:
-            z = chain.flow.transform(x.to(chain.gp.rotation))
-            arrays[f"frames_{number}"] = equal_frames(chain.gp, z).astype(np.float32)
-            arrays[f"mesh_{number}"] = carried_mesh(chain.gp).astype(np.float32)
+        monge = map_of(config, {"flow": parts["flow"], "gp": parts["gp"]})
+        flow, gp = monge.flow, monge.gp
+        if isinstance(gp, GaussianPreservingFlow) and isinstance(flow, FrozenFlow):
+            arrays[f"frames_{number}"] = equal_frames(gp, flow.transform(x.to(gp.rotation))).astype(np.float32)
+            arrays[f"mesh_{number}"] = carried_mesh(gp).astype(np.float32)
     return arrays
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.monge import MongeMap
 from gpot.maths.charts import Chart, from_cube
 from gpot.maths.transport import gaussian_log_density
-from gpot.stages.chain import Chain
 
 _MESH_LINES, _MESH_POINTS, _MESH_SIDE = 20, 200, 3.5
 _DENSITY_GRID, _DENSITY_MARGIN = 100, 1.2
@@ -28,17 +28,13 @@ def mesh_lines(n: int = _MESH_LINES, n_points: int = _MESH_POINTS, side: float =
     return torch.cat([upright, upright.flip(-1)])
 
 
-def density_grid(chain: Chain, x: Tensor) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:
+def density_grid(monge: MongeMap, x: Tensor) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:
     """exp log p on a square grid around the data, row i at y_i, and the grid's ends. s keeps the density of f."""
-    assert chain.flow is not None
     side = _DENSITY_MARGIN * float(x.abs().max())
     at = torch.linspace(-side, side, _DENSITY_GRID)
     grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).reshape(-1, 2)
-    z, log_det = chain.flow.forward(grid.to(next(chain.flow.parameters()).device))
-    if chain.gp is not None:
-        with torch.no_grad():
-            z, gp_log_det = chain.gp(z)
-        log_det = log_det + gp_log_det
+    with torch.no_grad():
+        z, log_det = monge(grid.to(monge.gp.rotation.device))
     density = (gaussian_log_density(z) + log_det).exp().cpu().double()
     # far tails, where s or f are no longer finite, have no mass that a picture could show
     return density.nan_to_num(0.0).reshape(_DENSITY_GRID, _DENSITY_GRID).numpy(), (-side, side, -side, side)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,43 +15,46 @@ from gpot.config.schema import Config, ImagesConfig, PointsConfig, ToyConfig
 from gpot.data import toy
 from gpot.data.points import Standardization, array_hash, read_points
 from gpot.errors import BadConfig
-from gpot.stages.common import Recipe, obtain
+from gpot.stages.stage import Bench, Stage
 from gpot.stages.vae import latents_stage
-from gpot.store import Artifact, Store
+from gpot.store import Artifact
 
 
-def points_recipe(config: Config) -> Recipe:
-    dataset = config.dataset
+def points_stage(config: Config) -> Stage:
+    """What the flow of the config sees: the stage `latents` for images, else `points`.
+
+    `points.npy`, (n, d) float32; for a standardized file also `mean.npy` and `scale.npy`, which undo it.
+    """
+    dataset, seed = config.dataset, config.seed
+    if isinstance(dataset, ImagesConfig):
+        return latents_stage(config)
     if isinstance(dataset, ToyConfig):
-        return Recipe("points", 1, {"density": dataset.name, "n": dataset.n_points, "seed": config.seed}, {})
+        settings = {"density": dataset.name, "n": dataset.n_points, "seed": seed}
+        return Stage("points", 1, settings, (), partial(_draw, dataset), seed, on_demand=True)
     if isinstance(dataset, PointsConfig) and dataset.path is not None:
-        return Recipe("points", 1, {"standardize": dataset.standardize}, {}, array_hash(dataset.path))
+        read = partial(_read, dataset.path, dataset.standardize)
+        settings = {"standardize": dataset.standardize}
+        return Stage("points", 1, settings, (), read, seed, data_hash=array_hash(dataset.path), on_demand=True)
     raise BadConfig(f"dataset '{dataset.name}' has no points of its own. Type dataset=array dataset.path=points.npy.")
 
 
-def points_stage(config: Config, store: Store, needed_by: str | None = None) -> Artifact:
-    """What the flow of the config sees: the artefact of `latents` for images, of `points` else (`points.npy`, (n, d)
-    float32; for a standardized file also `mean.npy` and `scale.npy`, which undo it)."""
-    if isinstance(config.dataset, ImagesConfig):
-        return latents_stage(config, store, needed_by)
-    recipe = points_recipe(config)
+def _draw(dataset: ToyConfig, bench: Bench) -> Mapping[str, Any]:
+    return _keep(toy.sample(dataset.name, dataset.n_points, bench.stage.seed), bench)
 
-    def build(folder: Path) -> Mapping[str, Any]:
-        dataset = config.dataset
-        if isinstance(dataset, ToyConfig):
-            points = toy.sample(dataset.name, dataset.n_points, config.seed)
-        else:
-            assert isinstance(dataset, PointsConfig) and dataset.path is not None
-            points = read_points(dataset.path)
-            if dataset.standardize:
-                standard = Standardization.of(points)
-                points = standard.apply(points)
-                np.save(folder / "mean.npy", standard.mean)
-                np.save(folder / "scale.npy", standard.scale)
-        np.save(folder / "points.npy", points)
-        return {"n": len(points), "mean": points.mean(0).tolist(), "std": points.std(0).tolist()}
 
-    return obtain(recipe, config, store, build, needed_by=None, command="python scripts/train_flow.py")
+def _read(path: str, standardize: bool, bench: Bench) -> Mapping[str, Any]:
+    points = read_points(path)
+    if standardize:
+        standard = Standardization.of(points)
+        points = standard.apply(points)
+        np.save(bench.folder / "mean.npy", standard.mean)
+        np.save(bench.folder / "scale.npy", standard.scale)
+    return _keep(points, bench)
+
+
+def _keep(points: Any, bench: Bench) -> Mapping[str, Any]:
+    np.save(bench.folder / "points.npy", points)
+    return {"n": len(points), "mean": points.mean(0).tolist(), "std": points.std(0).tolist()}
 
 
 def points_of(artifact: Artifact) -> Tensor:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gpot.config.schema import Config
-from gpot.stages.run import Run, models_behind
-from gpot.store import Artifact, Store
+from gpot.stages.run import Run, describe, models_behind
+from gpot.stages.stage import Workshop
+from gpot.store import Artifact
 from gpot.tracking.loggers import pixels_of
 from gpot.tracking.names import REPORT_FIGURES, REPORT_TABLE
 
 
 def publish(
-    config: Config, store: Store, rows: Sequence[Mapping[str, Any]], artifacts: Sequence[Artifact],
+    config: Config, workshop: Workshop, rows: Sequence[Mapping[str, Any]], artifacts: Sequence[Artifact],
     files: Sequence[Path],
 ) -> None:  # fmt: skip
     """One run of the logger, none for `logger=none`.
@@ -24,7 +26,7 @@ def publish(
         artifacts: what the rows were measured in.
         files: of the figures; the PNG among them are shown.
     """
-    with Run(config, "report") as run:
+    with Run(partial(describe, config, "report"), workshop.open_logger) as run:
         logger = run.open()
         if logger is None:
             return
@@ -32,7 +34,7 @@ def publish(
         pictures = {path.stem: pixels_of(path) for path in files if path.suffix == ".png"}
         if pictures:
             logger.images(REPORT_FIGURES, pictures, 0)
-        behind = {model.key: model for artifact in artifacts for model in models_behind(artifact, store)}
+        behind = {model.key: model for artifact in artifacts for model in models_behind(artifact, workshop.store)}
         logger.result(None, behind.values())
 
 

@@ -27,13 +27,13 @@ from gpot.stages.optimum import optimum_stage
 from gpot.stages.page_arrays import behind_result, save_arrays
 from gpot.stages.publish import publish
 from gpot.stages.rows import RowResult, entries, paper_settings, row_results
-from gpot.store import Store
+from gpot.stages.stage import Workshop
 
 _FILE_WIDTH = 140  # of tables that go to a file or a pipe, in characters
 _KIB_PER_GB = 1e9 / 1024  # Linux gives the peak in KiB
 
 
-def report_stage(config: Config, store: Store) -> list[Path]:
+def report_stage(config: Config, workshop: Workshop) -> list[Path]:
     """Make what is missing, print the table, and write it to `paths.report` with the item's figures. Returns the paths.
 
     `<item>.md`, `.tex`, `.csv`, `.json` hold the numbers, `<item>_page.npz` the arrays that the page shows; `FIGURES`
@@ -52,18 +52,18 @@ def report_stage(config: Config, store: Store) -> list[Path]:
             f"Figures 5 to 8 show images, and dataset '{config.dataset.name}' has none. Type experiment=fig5 "
             "(dSprites) or experiment=fig7 (MNIST) without another dataset."
         )
-    results = row_results(config, store)
+    results = row_results(config, workshop)
     optimum = None
     if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:
-        optimum = json.loads(optimum_stage(config, store).file("optimum.json").read_text())
+        optimum = json.loads(workshop.make(optimum_stage(config)).file("optimum.json").read_text())
     rows = [entry for result in results for entry in entries(result, item)]
     rows += paper_settings(config)
     # stable: the printed protocol first
     rows.sort(key=lambda entry: entry["protocol"] == Protocol.continuous.value)
     folder = Path(config.paths.report)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = FIGURES.get(item, _none)(config, store, results, optimum, folder)
-    behind, arrays = behind_result(item, results, store)
+    pictures = FIGURES.get(item, _none)(config, workshop, results, optimum, folder)
+    behind, arrays = behind_result(item, results, workshop)
     manifest = results[0].artifact.manifest
     payload: dict[str, Any] = {
         "item": item.value,
@@ -81,7 +81,7 @@ def report_stage(config: Config, store: Store) -> list[Path]:
     if optimum is not None:
         payload["optimum"] = optimum
     paths = [*write_all(folder, item.value, payload).values(), save_arrays(folder, item, arrays)]
-    publish(config, store, rows, [artifact for result in results for artifact in result.artifacts], pictures)
+    publish(config, workshop, rows, [artifact for result in results for artifact in result.artifacts], pictures)
     console = Console()
     width = console.width if console.is_terminal else _FILE_WIDTH
     # a single column that is wider than the screen runs over: a line that wraps keeps its digits
@@ -95,12 +95,12 @@ def command_of(config: Config) -> str:
     return shlex.join(["python", "scripts/report.py", *what])
 
 
-def _none(config: Config, store: Store, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:
+def _none(config: Config, workshop: Workshop, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:
     """An item of numbers alone."""
     return []
 
 
-def _importance(config: Config, store: Store, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:
+def _importance(config: Config, workshop: Workshop, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:
     """Which code coordinate carries which factor, row by row."""
     scores = [result.artifact.manifest["metrics"]["dci"][Protocol.with_shape.value] for result in results]
     printed = [row_name(result.row.key, config.flow.name) for result in results]
@@ -109,7 +109,7 @@ def _importance(config: Config, store: Store, results: list[RowResult], optimum:
     return save_figure(figure, folder / f"{config.report.item.value}_importance")
 
 
-FIGURES: dict[Item, Callable[[Config, Store, list[RowResult], Any, Path], list[Path]]] = {
+FIGURES: dict[Item, Callable[[Config, Workshop, list[RowResult], Any, Path], list[Path]]] = {
     Item.table1: _importance,
     Item.fig1: figures.particles,
     Item.fig2: figures.colours,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -20,12 +21,14 @@ from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import Row
 from gpot.stages import families
 from gpot.stages.bounds import bounds_stage
-from gpot.stages.chain import gp_row
-from gpot.stages.common import log
+from gpot.stages.common import gp_row
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.gp import n_epochs, own_seed
+from gpot.stages.stage import Workshop
 from gpot.stages.traversals import traversals_stage
-from gpot.store import Artifact, Store
+from gpot.store import Artifact
+
+log = logging.getLogger(__name__)
 
 # Every row has every key; a metric that does not apply to it is null
 _MEASURED = names.with_stderr(names.EVALUATED)
@@ -108,7 +111,7 @@ def report_rows(config: Config) -> list[ReportRow]:
         if variant.flow is not None and variant.gp is None and variant.penalty is None:
             flows.append(ReportRow(variant.flow.name + suffix, Row.flow, (variant_config,)))
         else:
-            row = gp_row(variant_config)
+            row = gp_row(variant_config.gp, variant_config.penalty)
             gps.append(ReportRow(row.value + suffix, row, _repeated(variant_config, seeds)))
     own = [ReportRow("flow", Row.flow, (config,))]
     if not item.traversal:
@@ -168,15 +171,15 @@ def _size(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def row_results(config: Config, store: Store) -> list[RowResult]:
+def row_results(config: Config, workshop: Workshop) -> list[RowResult]:
     """Each row with its evaluation, or its traversals where the item is about those, made where it is missing."""
     results = []
     stage = traversals_stage if config.report.item.traversal else evaluate_stage
     for row in report_rows(config):
         log.info("%s: %s, row %s", config.report.item.value, row.config.dataset.name, row.key)
-        artifacts = tuple(stage(each, store, row.row) for each in row.configs)
+        artifacts = tuple(workshop.make(stage(each, row.row)) for each in row.configs)
         bounded = config.report.item in _BOUNDED and row.row is not Row.latent
-        bounds = tuple(bounds_stage(each, store, row.row) for each in row.configs) if bounded else ()
+        bounds = tuple(workshop.make(bounds_stage(each, row.row)) for each in row.configs) if bounded else ()
         results.append(RowResult(row, artifacts, bounds))
     return results
 
@@ -238,4 +241,5 @@ def _number(value: Any) -> float | int | None:
 
 def _settings(config: Config) -> dict[str, Any]:
     """How the row's GP flow was trained, for comparison with Tables 3 and 4."""
-    return {"epochs": n_epochs(config), "batch_size": config.gp.batch_size, "lr": config.optimizer.gp.lr}
+    epochs = n_epochs(config.gp, config.penalty)
+    return {"epochs": epochs, "batch_size": config.gp.batch_size, "lr": config.optimizer.gp.lr}

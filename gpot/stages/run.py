@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from gpot.config.schema import Config, ImagesConfig
 from gpot.paper.printed import paper_numbers
-from gpot.stages.chain import gp_row
+from gpot.stages.common import gp_row
 from gpot.stages.families import gp_family
 from gpot.stages.plain import plain
 from gpot.store import Artifact, Store, commit
@@ -22,18 +24,30 @@ _OPTIONS = ("dataset", "vae", "flow", "gp", "penalty", "optimizer", "device", "e
 _RESUME = "logger_run"  # in the folder of the checkpoints
 _PAPER = {"cost": PAPER_COST, "energy": PAPER_ENERGY, "nll_analytic": PAPER_NLL}
 
+OpenLogger = Callable[[Description, Path | None], RunLogger | None]
+
+
+def logger_opener(config: Config) -> OpenLogger:
+    """What opens a logger of the `logger` group, given a run's description and the file by which it is resumed."""
+    return partial(open_logger, config)
+
 
 class Run:
-    """Of stage `stage`, whose artefact has the key `key`. As a context it closes what was opened, also on an error."""
+    """A run that may be logged. As a context it closes what was opened, also on an error.
 
-    def __init__(self, config: Config, stage: str, key: str | None = None) -> None:
-        self.config, self.stage, self.key = config, stage, key
+    Arguments:
+        about: says what the logger is told; None for a stage without a run of its own.
+        open_logger: see `logger_opener`.
+    """
+
+    def __init__(self, about: Callable[[], Description] | None, open_logger: OpenLogger) -> None:
+        self.about, self._open = about, open_logger
         self.logger: RunLogger | None = None
 
-    def open(self, store: Store | None = None) -> RunLogger | None:
-        """The logger, None for none. store: where the checkpoints are; an interrupted run then goes on as itself."""
-        resume = None if store is None or self.key is None else store.work(self.stage, self.key) / _RESUME
-        self.logger = open_logger(self.config, describe(self.config, self.stage, self.key), resume)
+    def open(self, work: Path | None = None) -> RunLogger | None:
+        """The logger, None for none. work: where the checkpoints are; an interrupted run then goes on as itself."""
+        if self.about is not None:
+            self.logger = self._open(self.about(), None if work is None else work / _RESUME)
         return self.logger
 
     def result(self, artifact: Artifact, store: Store) -> None:
@@ -52,12 +66,13 @@ class Run:
             logger.close(failed=error is not None)
 
 
-def describe(config: Config, stage: str, key: str | None) -> Description:
+def describe(config: Config, stage: str) -> Description:
     """Name, settings and tags of a run. What the stage does not depend on is left out of its name."""
     vae = config.vae.name if isinstance(config.dataset, ImagesConfig) and config.vae is not None else None
+    item = config.report.item.value
     settings: dict[str, Any] = {
         "stage": stage,
-        "key": key,
+        "key": None,
         "dataset": config.dataset.name,
         "vae": vae,
         "flow": config.flow.name,
@@ -69,20 +84,20 @@ def describe(config: Config, stage: str, key: str | None) -> Description:
         "seed": config.seed,
         "budget": config.budget.name,
         "commit": commit(),
-        "item": config.report.item.value if stage == "report" else None,
+        "item": item if stage == "report" else None,
     }
     penalized = f"{config.penalty.name} {config.penalty.weight:g}" if config.penalty.weight > 0 else "no penalty"
     words = {
         "vae": [vae or ""],
         "flow": [config.flow.name],
         "gp": [config.flow.name, config.gp.name, penalized],
-        "report": [config.report.item.value],
+        "report": [item],
     }[stage]
     options = {name: plain(getattr(config, name)) for name in _OPTIONS}
     return Description(
         stage=stage,
         name=" ".join([stage, config.dataset.name, *words, f"seed {config.seed}"]),
-        folder=f"{stage}/{key or config.report.item.value}",
+        folder=f"{stage}/{item}",
         settings=settings,
         options=options | {"command": list(config.typed)},
         tags=[config.dataset.name, config.budget.name],
@@ -94,21 +109,21 @@ def paper_lines(config: Config, stage: str) -> Mapping[str, float]:
     """The numbers that the paper prints of what a stage trains, by the names of their reference lines."""
     if stage == "vae":
         return {}
-    row = "flow" if stage == "flow" else gp_row(config).value
+    row = "flow" if stage == "flow" else gp_row(config.gp, config.penalty).value
     row = "cpflow" if row == "flow" and config.flow.name == "cpflow" else row
     printed = paper_numbers(config.dataset.name, row, config.flow.name)
-    wanted = ("nll_analytic",) if stage == "flow" else tuple(_PAPER)
-    return {_PAPER[metric]: printed[metric] for metric in wanted if metric in printed}
+    metrics = ("nll_analytic",) if stage == "flow" else tuple(_PAPER)
+    return {_PAPER[metric]: printed[metric] for metric in metrics if metric in printed}
 
 
 def models_behind(artifact: Artifact, store: Store) -> list[Artifact]:
     """The models that an artefact was made from: its inputs, through points, codes and pairs. An input that is no
     longer in the store ends its branch; its key is in the manifest."""
-    found: dict[str, Artifact] = {}
+    models: dict[str, Artifact] = {}
     for stage, key in artifact.manifest["inputs"].items():
-        made = store.find(stage, key)
-        if made is None:
+        result = store.find(stage, key)
+        if result is None:
             continue
-        for model in [made] if stage in MODELS else models_behind(made, store):
-            found[model.key] = model
-    return list(found.values())
+        for model in [result] if stage in MODELS else models_behind(result, store):
+            models[model.key] = model
+    return list(models.values())

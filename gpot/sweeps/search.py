@@ -26,7 +26,8 @@ from gpot.config.schema import RangeConfig, SearchConfig
 from gpot.errors import BadConfig, GpotError
 from gpot.stages.gp import gp_stage
 from gpot.stages.plain import plain
-from gpot.store import Artifact, Store
+from gpot.stages.stage import Workshop
+from gpot.store import Artifact
 from gpot.sweeps.jobs import settings_of
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ BEAT, PATIENCE = 2, 10  # seconds between signs of life of a trial, and without 
 _OURS = "error"  # attribute of a trial that failed by itself, and was not killed
 
 
-def search_stage(config: Config, store: Store) -> tuple[optuna.Study, Artifact]:
+def search_stage(config: Config, workshop: Workshop) -> tuple[optuna.Study, Artifact]:
     """Run what is missing of the study's trials. Returns: the study, and the GP flow of its best trial.
 
     A trial that a GpotError ends has failed and counts; one whose process was killed is done again, from its last
@@ -48,7 +49,7 @@ def search_stage(config: Config, store: Store) -> tuple[optuna.Study, Artifact]:
         overrides = [f"{name}={suggest(trial, name, values)}" for name, values in search.space.items()]
         trial.set_user_attr("overrides", overrides)
         try:
-            artifact = gp_stage(compose("search", [*config.typed, *overrides]), store)
+            artifact = workshop.make(gp_stage(compose("search", [*config.typed, *overrides])))
             metrics = artifact.manifest["metrics"]
             if not isinstance(metrics.get(search.metric), int | float):
                 raise BadConfig(
@@ -72,7 +73,7 @@ def search_stage(config: Config, store: Store) -> tuple[optuna.Study, Artifact]:
         errors = {trial.user_attrs.get(_OURS) for trial in study.trials}
         raise BadConfig(f"none of the {len(study.trials)} trials ended well: {'; '.join(sorted(map(str, errors)))}")
     best = compose("search", [*config.typed, *study.best_trial.user_attrs["overrides"]])
-    return study, gp_stage(best, store)
+    return study, workshop.make(gp_stage(best))
 
 
 def needed(config: Config) -> SearchConfig:

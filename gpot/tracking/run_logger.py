@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,10 @@ class Description:
     options: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()
     group: str | None = None
+
+    def of_key(self, key: str) -> Description:
+        """The same run, told the key of its artefact."""
+        return replace(self, folder=f"{self.stage}/{key}", settings={**self.settings, "key": key})
 
 
 class RunLogger(Protocol):

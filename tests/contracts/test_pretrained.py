@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from gpot.config import Config, compose
-from gpot.stages.flow import flow_recipe, load_flow, pairs_recipe
-from gpot.stages.gp import gp_recipe, load_gp
-from gpot.stages.points import points_recipe
+from gpot.stages.flow import flow_stage, load_flow
+from gpot.stages.gp import gp_stage, load_gp
 from gpot.stages.rows import report_rows
-from gpot.stages.vae import latents_recipe, load_vae, vae_recipe
+from gpot.stages.stage import Stage
+from gpot.stages.vae import latents_stage, load_vae, vae_stage
 from gpot.store import Artifact, Store
 from tests.conftest import ROOT
 
@@ -33,54 +33,42 @@ def released(tmp_path: Path) -> Store:
     return Store(tmp_path, ROOT / "pretrained")
 
 
-def _find(store: Store, stage: str, key: str) -> Artifact:
-    artifact = store.find(stage, key)
-    assert artifact is not None, STALE.format(stage=stage, key=key)
+def _find(store: Store, stage: Stage) -> Artifact:
+    artifact = store.find(stage.name, stage.key)
+    assert artifact is not None, STALE.format(stage=stage.name, key=stage.key)
     return artifact
 
 
 def test_default_keys_are_released(config: Config, released: Store) -> None:
-    vae = _find(released, "vae", vae_recipe(config).key)
-    # the flow's key needs the key of the latents alone, which are too large to release and made in minutes
-    latents = Artifact("latents", latents_recipe(config, vae).key, Path(), {})
-    flow = _find(released, "flow", flow_recipe(config, latents).key)
-    check_gps(config, flow, released)
+    _find(released, vae_stage(config))
+    _find(released, flow_stage(config))
+    check_gps(config, released)
 
 
-def check_gps(config: Config, flow: Artifact, released: Store) -> None:
+def check_gps(config: Config, released: Store) -> None:
     """Every GP flow of the config's rows is released, loads, and keeps the Gaussian."""
     moved = [row for row in report_rows(config) if row.row.moves]
     assert moved
     for row in moved:
-        pairs = Artifact("pairs", pairs_recipe(row.config, flow, None).key, Path(), {})
-        gp = load_gp(row.config, _find(released, "gp", gp_recipe(row.config, pairs).key))
+        gp = load_gp(row.config, _find(released, gp_stage(row.config)))
         assert gp.log_det_error(torch.randn(64, row.config.dataset.dim)).abs().mean() < row.config.gp.logdet_tolerance
 
 
 def test_released_models_load(config: Config, released: Store) -> None:
-    vae = load_vae(config, _find(released, "vae", vae_recipe(config).key))
+    vae = load_vae(config, _find(released, vae_stage(config)))
     mean, _ = vae.encode(torch.zeros(1, 1, 64, 64))
     assert mean.isfinite().all()
-    latents = Artifact("latents", latents_recipe(config, released.find("vae", vae_recipe(config).key)).key, Path(), {})
-    flow = load_flow(config, _find(released, "flow", flow_recipe(config, latents).key))
+    flow = load_flow(config, _find(released, flow_stage(config)))
     z = torch.randn(16, config.dataset.dim)
     assert (flow.transform(flow.inverse(z)) - z).abs().max() < 0.1  # the solver's tolerance, see third_party/ffjord
 
 
-def released_flow(config: Config, released: Store) -> tuple[Artifact, Artifact]:
-    """The points of a 2-D dataset, drawn in no time and so not released, and its flow."""
-    points = Artifact("points", points_recipe(config).key, Path(), {})
-    return points, _find(released, "flow", flow_recipe(config, points).key)
-
-
 @pytest.mark.parametrize("experiment", ["fig1", "fig2", "fig3", "fig4"])
 def test_models_of_the_2d_figures_are_released(experiment: str, released: Store) -> None:
-    for row in report_rows(compose("report", [f"experiment={experiment}"])):
-        points, flow = released_flow(row.config, released)
-        if row.row.moves:
-            pairs = Artifact("pairs", pairs_recipe(row.config, flow, points).key, Path(), {})
-            gp = load_gp(row.config, _find(released, "gp", gp_recipe(row.config, pairs).key))
-            assert gp.log_det_error(torch.randn(64, 2)).abs().mean() < row.config.gp.logdet_tolerance
+    config = compose("report", [f"experiment={experiment}"])
+    for row in report_rows(config):
+        _find(released, flow_stage(row.config))
+    check_gps(config, released)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +78,7 @@ def test_models_of_the_2d_figures_are_released(experiment: str, released: Store)
 )  # fmt: skip
 def test_2d_flows_are_released(dataset: str, family: str, released: Store) -> None:
     config = compose("train_gp", [f"dataset={dataset}", f"flow={family}"])
-    flow = load_flow(config, released_flow(config, released)[1])
+    flow = load_flow(config, _find(released, flow_stage(config)))
     z = torch.randn(200, 2)
     x = flow.inverse(z)
     inside = x.isfinite().all(1)  # BNAF is not onto: a few in 100,000 Gaussian samples lie outside its image
@@ -100,15 +88,15 @@ def test_2d_flows_are_released(dataset: str, family: str, released: Store) -> No
 @pytest.mark.parametrize("experiment", ["table2_mnist", "fig7", "fig8"])
 def test_mnist_needs_no_download(experiment: str, released: Store) -> None:
     mnist = compose("report", [f"experiment={experiment}", "paths.data=there/is/none"])
-    vae = _find(released, "vae", vae_recipe(mnist).key)
-    latents = _find(released, "latents", latents_recipe(mnist, vae).key)
+    vae = _find(released, vae_stage(mnist))
+    latents = _find(released, latents_stage(mnist))
     mean, log_variance, labels = (latents.array(f"{name}.npy") for name in ("mean", "log_variance", "labels"))
     assert mean.shape == log_variance.shape == (60_000, 10) and mean.dtype == log_variance.dtype == np.float16
     assert np.isfinite(mean).all() and np.isfinite(log_variance).all()
     # the published counts of the digits
     assert np.bincount(labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    flow = load_flow(mnist, _find(released, "flow", flow_recipe(mnist, latents).key))
-    check_gps(mnist, _find(released, "flow", flow_recipe(mnist, latents).key), released)
+    flow = load_flow(mnist, _find(released, flow_stage(mnist)))
+    check_gps(mnist, released)
     z = torch.randn(16, 10)
     assert (flow.transform(flow.inverse(z)) - z).abs().max() < 0.1
     decoded = load_vae(mnist, vae).decode(torch.from_numpy(mean[:64]).float())
@@ -117,4 +105,4 @@ def test_mnist_needs_no_download(experiment: str, released: Store) -> None:
 
 def test_a_training_change_is_noticed(config: Config, released: Store) -> None:
     changed = compose("report", ["experiment=table1", "vae.beta=6.0"])
-    assert released.find("vae", vae_recipe(changed).key) is None
+    assert released.find("vae", vae_stage(changed).key) is None

@@ -21,8 +21,8 @@ from gpot.data import archive_images
 from gpot.data.archive_images import REMOTES, ArchiveImages, decode
 from gpot.data.download import Remote
 from gpot.errors import BadConfig, BadInput, DataMissing
-from gpot.stages.common import open_store
 from gpot.stages.sources import image_source
+from gpot.stages.stage import open_workshop
 from gpot.stages.vae import latents_stage
 
 CHAIRS, CELEBA = "*/renders/*.png", "*.jpg"
@@ -317,7 +317,7 @@ def test_without_archive_and_network(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(archive_images.REMOTES, "chairs", Remote("rendered_chairs.tar", None, ()))
     config = chairs_config(tmp_path)
     with pytest.raises(DataMissing, match=r"(?s)dataset 'chairs' needs the file rendered_chairs\.tar.*paths\.data="):
-        latents_stage(config, open_store(config))
+        open_workshop(config).make(latents_stage(config))
 
 
 def test_vae_and_codes_of_chairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,14 +327,14 @@ def test_vae_and_codes_of_chairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write_tar(tmp_path / "rendered_chairs.tar", files)
     monkeypatch.setitem(archive_images.REMOTES, "chairs", Remote("rendered_chairs.tar", None, ()))
     config = chairs_config(tmp_path)
-    store = open_store(config)
-    latents = latents_stage(config, store)
+    workshop = open_workshop(config)
+    latents = workshop.make(latents_stage(config))
     mean = latents.array("mean.npy")
     assert mean.shape == (72, 10) and mean.dtype == np.float32 and np.isfinite(mean).all()
     assert latents.array("index.npy").tolist() == list(range(72)) and "labels.npy" not in latents.manifest["files"]
     assert "sha256:" in latents.manifest["data_hash"] and str(tmp_path) not in str(latents.manifest)
     # the same file named by dataset.path is the same data
     named = chairs_config(tmp_path, f"dataset.path={tmp_path / 'rendered_chairs.tar'}")
-    assert latents_stage(named, store).key == latents.key
+    assert workshop.make(latents_stage(named)).key == latents.key
     subset = chairs_config(tmp_path, "budget.scales.chairs.n_images=40", "vae.epochs=1")
-    assert latents_stage(subset, store).array("mean.npy").shape == (40, 10)
+    assert workshop.make(latents_stage(subset)).array("mean.npy").shape == (40, 10)

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from gpot.entry import entry
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import nll_exact
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.stages.common import open_store
 from gpot.stages.flow import flow_stage, load_flow
 from gpot.stages.gp import gp_stage, load_gp
 from gpot.stages.report import report_stage
-from gpot.stages.run import Run, paper_lines
+from gpot.stages.run import Run, describe, paper_lines
+from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 from gpot.tracking.dashboard.build import specification
 from gpot.tracking.dashboard.check import compare
@@ -57,7 +58,7 @@ def tiny(folder: Path, logger: str, *overrides: str, root: str = "train_gp") -> 
 
 def moons(folder: Path, logger: str, *overrides: str) -> Artifact:
     config = tiny(folder, logger, "dataset=two_moons", "gp=toy_ridge", "penalty=euler_toy", *overrides)
-    return gp_stage(config, open_store(config))
+    return open_workshop(config).make(gp_stage(config))
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,13 @@ def offline(nobody: Path, tmp_path_factory: pytest.TempPathFactory) -> Offline:
     """Images from the VAE to the GP flow, Figure 4 with its table, and eight Gaussians; no account."""
     folder = tmp_path_factory.mktemp("wandb")
     config = tiny(folder, "wandb", "dataset=dsprites", "penalty=none", "gp.family.width=8", "flow.tolerance=1e-3")
-    artifact = gp_stage(config, open_store(config))
+    artifact = open_workshop(config).make(gp_stage(config))
     config = tiny(folder, "wandb", "experiment=fig4", root="report")
     config.report.variants = {name: config.report.variants[name] for name in ("gp", "euler")}
-    report = report_stage(config, open_store(config))
+    report = report_stage(config, open_workshop(config))
     config = tiny(folder, "wandb", "dataset=eight_gaussians", "gp=toy_ridge", "penalty=none", "seed=7")
     config.multirun = "2030-01-01_00-00-00"
-    gp_stage(config, open_store(config))
+    open_workshop(config).make(gp_stage(config))
     return Offline(folder, nobody, artifact, report, read_runs(folder / "outputs" / "wandb"))
 
 
@@ -274,12 +275,12 @@ def test_numbers_of_the_loggers_are_those_of_the_training(files: dict[str, tuple
         rows = [row for row in csv.DictReader(file) if row["val/cost"]]
     assert min(float(row["val/cost"]) for row in rows) == pytest.approx(artifact.manifest["metrics"]["val/cost"])
     config = tiny(folder, "csv", "dataset=two_moons", "gp=toy_ridge", "penalty=euler_toy")
-    store = open_store(config)
-    pairs = store.find("pairs", artifact.manifest["inputs"]["pairs"])
+    workshop = open_workshop(config)
+    pairs = workshop.store.find("pairs", artifact.manifest["inputs"]["pairs"])
     assert pairs is not None
     z = pairs.tensors("pairs.safetensors")["z_validation"]
     x = pairs.tensors("pairs.safetensors")["x_validation"]
-    gp, flow = load_gp(config, artifact), load_flow(config, flow_stage(config, store))
+    gp, flow = load_gp(config, artifact), load_flow(config, workshop.make(flow_stage(config)))
     best = rows[artifact.manifest["metrics"]["best_epoch"]]
     assert float(best["val/nll_exact"]) == pytest.approx(nll_exact(gp, z, flow.forward(x)[1]).mean, abs=1e-5)
     assert isinstance(gp, GaussianPreservingFlow)
@@ -289,11 +290,12 @@ def test_numbers_of_the_loggers_are_those_of_the_training(files: dict[str, tuple
 
 def test_an_interrupted_run_goes_on_as_itself(nobody: Path, tmp_path: Path) -> None:
     config = tiny(tmp_path, "wandb", "dataset=two_moons")
-    store, key = open_store(config), "0" * 16
+    workshop, work = open_workshop(config), tmp_path / "work"
+    work.mkdir()
     for ending in (ValueError("killed"), None):
         try:
-            with Run(config, "gp", key) as run:
-                assert run.open(store) is not None
+            with Run(partial(describe, config, "gp"), workshop.open_logger) as run:
+                assert run.open(work) is not None
                 if ending is not None:
                     raise ending
         except ValueError:

@@ -18,8 +18,8 @@ from gpot.report.page.arrays import unpack
 from gpot.report.page.build import write_page
 from gpot.report.page.render import MOST_BYTES
 from gpot.report.page.results import read_arrays, read_results
-from gpot.stages.common import open_store
 from gpot.stages.report import command_of, report_stage
+from gpot.stages.stage import open_workshop
 from gpot.training.history import HISTORY
 from tests.report.page_fixture import traversals
 from tests.stages.test_toy_pipeline import only, tiny
@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
     """A report folder with Figure 4 on a few hundred points: the config, and the folder."""
     folder = tmp_path_factory.mktemp("page")
     config = only(tiny(folder, "experiment=fig4"), "gp", "ridge")
-    report_stage(config, open_store(config))
+    report_stage(config, open_workshop(config))
     return config, Path(config.paths.report)
 
 

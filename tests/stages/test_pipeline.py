@@ -11,12 +11,12 @@ from gpot.config import Config, compose
 from gpot.errors import ArtifactMissing, BadInput, DataMissing
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
-from gpot.stages.chain import gp_row
-from gpot.stages.common import open_store
-from gpot.stages.flow import flow_recipe
-from gpot.stages.gp import gp_recipe, gp_stage
+from gpot.stages.common import gp_row
+from gpot.stages.flow import flow_stage
+from gpot.stages.gp import gp_stage
 from gpot.stages.report import report_stage
-from gpot.stages.vae import vae_recipe, vae_stage
+from gpot.stages.stage import open_workshop
+from gpot.stages.vae import vae_stage
 from gpot.store import Artifact
 from tests.conftest import shared_path
 
@@ -54,13 +54,13 @@ def tiny(folder: Path, *overrides: str, root: str = "report") -> Config:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     folder = tmp_path_factory.mktemp("run")
     config = tiny(folder)
-    return folder, report_stage(config, open_store(config))
+    return folder, report_stage(config, open_workshop(config))
 
 
 def pairs_of(folder: Path) -> Artifact:
     """The pairs that the run made."""
     (manifest,) = (folder / "outputs" / "artifacts" / "pairs").glob("*/manifest.json")
-    pairs = open_store(tiny(folder)).find("pairs", manifest.parent.name)
+    pairs = open_workshop(tiny(folder)).store.find("pairs", manifest.parent.name)
     assert pairs is not None
     return pairs
 
@@ -105,7 +105,7 @@ def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
 
     before = made_when()
     assert len(before) == 13  # vae, latents, flow, pairs, three gp, six rows
-    report_stage(config, open_store(config))
+    report_stage(config, open_workshop(config))
     assert made_when() == before
     assert not list((folder / "outputs").glob("work/*/*"))
 
@@ -115,7 +115,7 @@ def test_gp_keys_depend_on_what_matters_alone(made: tuple[Path, list[Path]]) -> 
 
     def key(*overrides: str) -> str:
         changed = tiny(folder, "penalty=none", *overrides)
-        return gp_recipe(changed, pairs_of(folder)).key
+        return gp_stage(changed).key
 
     same = key()
     assert key("device=cpu", "logger=csv", "penalty.halvings=3") == same
@@ -126,27 +126,27 @@ def test_gp_keys_depend_on_what_matters_alone(made: tuple[Path, list[Path]]) -> 
 def test_missing_input_names_the_command(tmp_path: Path) -> None:
     config = tiny(tmp_path, root="train_gp")
     with pytest.raises(ArtifactMissing, match=r"train_vae\.py|train_flow\.py"):
-        gp_stage(config, open_store(config))
+        open_workshop(config).make(gp_stage(config))
 
 
 def test_weights_file_stands_for_training(tmp_path: Path) -> None:
     weights = shared_path("reference/weights/disentangling_vae_btcvae_dsprites.safetensors")
     config = tiny(tmp_path, f"vae.weights={weights}")
-    artifact = vae_stage(config, open_store(config))
+    artifact = open_workshop(config).make(vae_stage(config))
     assert artifact.manifest["metrics"]["parameters"] == 502_005
     assert str(weights) not in json.dumps(artifact.manifest)
     flow = shared_path("reference/weights/gpflow_dsprites_ffjord.safetensors")
-    recipe = flow_recipe(tiny(tmp_path, f"flow.weights={flow}"), None)
-    assert recipe.inputs == {} and recipe.key != flow_recipe(tiny(tmp_path, f"flow.weights={weights}"), None).key
+    stage = flow_stage(tiny(tmp_path, f"flow.weights={flow}"))
+    assert stage.inputs == () and stage.key != flow_stage(tiny(tmp_path, f"flow.weights={weights}")).key
 
 
 def test_wrong_weights_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataMissing, match="nowhere"):
-        vae_recipe(tiny(tmp_path, "vae.weights=nowhere.safetensors"))
+        vae_stage(tiny(tmp_path, "vae.weights=nowhere.safetensors"))
     flow = shared_path("reference/weights/gpflow_dsprites_ffjord.safetensors")
     config = tiny(tmp_path, f"vae.weights={flow}")
     with pytest.raises(BadInput, match="encoder"):
-        vae_stage(config, open_store(config))
+        open_workshop(config).make(vae_stage(config))
     assert not list((tmp_path / "outputs").glob("artifacts/vae/*/manifest.json"))
 
 
@@ -157,7 +157,6 @@ def test_rows_have_the_names_of_the_design() -> None:
 def test_weight_zero_is_no_penalty(made: tuple[Path, list[Path]]) -> None:
     """A sweep over penalty.weight may start at 0: that run is the one without penalty, not a second one."""
     folder, _ = made
-    pairs = pairs_of(folder)
     zero, none = tiny(folder, "penalty=euler_latent", "penalty.weight=0"), tiny(folder, "penalty=none")
-    assert gp_recipe(zero, pairs).key == gp_recipe(none, pairs).key
-    assert gp_row(zero) is gp_row(none) is Row.gp
+    assert gp_stage(zero).key == gp_stage(none).key
+    assert gp_row(zero.gp, zero.penalty) is gp_row(none.gp, none.penalty) is Row.gp

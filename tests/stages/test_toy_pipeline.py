@@ -14,13 +14,13 @@ from gpot.errors import BadConfig
 from gpot.paper.items import Item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
-from gpot.stages.common import open_store
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, load_flow, prior_pairs
-from gpot.stages.gp import gp_recipe, gp_stage
+from gpot.stages.gp import gp_stage
 from gpot.stages.optimum import optimum_stage
 from gpot.stages.report import report_stage
 from gpot.stages.rows import RowResult, entries, report_rows
+from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 from tests.conftest import shared_path
 
@@ -58,13 +58,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def moons(folder: Path) -> tuple[Config, list[Path]]:
     config = only(tiny(folder, "experiment=fig4"), "gp", "euler", "spectral", "ridge")
-    return config, report_stage(config, open_store(config))
+    return config, report_stage(config, open_workshop(config))
 
 
 @pytest.fixture(scope="module")
 def gaussians(folder: Path) -> tuple[Config, list[Path]]:
     config = only(tiny(folder, "experiment=fig3"), "cpflow", "gp", "direct")
-    return config, report_stage(config, open_store(config))
+    return config, report_stage(config, open_workshop(config))
 
 
 def test_figure_4_is_written_with_its_table(folder: Path, moons: tuple[Config, list[Path]]) -> None:
@@ -116,7 +116,7 @@ def test_the_other_items_share_what_is_made(folder: Path, gaussians: tuple[Confi
     before = made()
     for item in ("fig1", "fig2", "table3"):
         config = tiny(folder, f"experiment={item}")
-        paths = report_stage(config, open_store(config))
+        paths = report_stage(config, open_workshop(config))
         assert {path.suffix for path in paths} >= {".md", ".tex", ".csv", ".json"}
         assert (item == "fig1") == any(path.suffix == ".gif" for path in paths)
         result = payload(paths)
@@ -139,11 +139,10 @@ def test_rows_of_gp_flows_are_means_over_seeds(tmp_path: Path) -> None:
     assert {key: row.seeds for key, row in rows.items()} == {
         "flow": [], "flow+rotation": [], "flow+gp": [1234, 7], "flow+gp:ridge": [1234, 7]
     }  # fmt: skip
-    pairs = Artifact("pairs", "0" * 16, tmp_path, {})
     alone = tiny(tmp_path, "experiment=fig4").report.variants["gp"]
-    keys = [gp_recipe(each, pairs).key for each in rows["flow+gp"].configs]
+    keys = [gp_stage(each).key for each in rows["flow+gp"].configs]
     without_seeds = {row.key: row for row in report_rows(only(tiny(tmp_path, "experiment=fig4"), "gp"))}["flow+gp"]
-    assert keys[0] == gp_recipe(without_seeds.config, pairs).key != keys[1], "the run's own seed is no other model"
+    assert keys[0] == gp_stage(without_seeds.config).key != keys[1], "the run's own seed is no other model"
     assert without_seeds.seeds == [1234] and alone.gp.seed is None
     costs = [{"cost": 1.0, "cost_stderr": 0.1, "escaped": 0}, {"cost": 2.0, "cost_stderr": 0.3, "energy": "nan"}]
     found = [Artifact("evaluate", f"{k}" * 16, tmp_path, {"metrics": metrics}) for k, metrics in enumerate(costs)]
@@ -166,13 +165,13 @@ def test_every_density_and_family_trains(folder: Path) -> None:
     for density, family in (("pinwheel", "bnaf"), ("two_spirals", "cpflow"), ("checkerboard", "ffjord")):
         chosen = [f"dataset={density}", f"flow={family}", "gp=toy_ridge", "gp.source=prior"]
         config = tiny(folder, *chosen, root="train_gp")
-        assert gp_stage(config, open_store(config)).manifest["metrics"]["val/cost"] > 0
+        assert open_workshop(config).make(gp_stage(config)).manifest["metrics"]["val/cost"] > 0
 
 
 def test_prior_samples_outside_the_image_are_counted(folder: Path) -> None:
     config = tiny(folder, "dataset=two_moons", root="train_flow")
-    store = open_store(config)
-    frozen = load_flow(config, flow_stage(config, store))
+    workshop = open_workshop(config)
+    frozen = load_flow(config, workshop.make(flow_stage(config)))
     with torch.no_grad():  # squeeze the image: the last layer's gain is exp(diag)
         list(frozen.flow.model.flow[0].layers())[-1]._diag_weight.sub_(3.0)
     x, z, lost = prior_pairs(frozen, 500, torch.Generator().manual_seed(0), "test")
@@ -185,8 +184,8 @@ def test_own_points_from_a_file(tmp_path: Path) -> None:
     points = rng.normal(size=(900, 3)) @ np.diag([5.0, 0.1, 1.0]) + 7
     np.save(tmp_path / "points.npy", points)
     config = tiny(tmp_path, "dataset=array", f"dataset.path={tmp_path / 'points.npy'}", "gp=ridge", root="evaluate")
-    store = open_store(config)
-    metrics = evaluate_stage(config, store, Row.gp).manifest["metrics"]
+    workshop = open_workshop(config)
+    metrics = workshop.make(evaluate_stage(config, Row.gp)).manifest["metrics"]
     assert metrics["logdet_error_mean"] < 1e-3 and metrics["cost"] > 0 and "dci" not in metrics
     (manifest,) = (tmp_path / "outputs" / "artifacts" / "points").glob("*/manifest.json")
     assert np.allclose(np.load(manifest.parent / "mean.npy"), points.mean(0))
@@ -195,7 +194,7 @@ def test_own_points_from_a_file(tmp_path: Path) -> None:
     few = tiny(tmp_path, "dataset=array", f"dataset.path={tmp_path / 'points.npy'}", "gp=ridge", "gp.source=data",
                "gp.n_validation=150", root="evaluate")  # fmt: skip
     with pytest.raises(BadConfig, match="30 are left of 900"):
-        evaluate_stage(few, store, Row.gp)
+        workshop.make(evaluate_stage(few, Row.gp))
 
 
 def test_the_released_flow_has_its_known_numbers(tmp_path: Path) -> None:
@@ -205,11 +204,11 @@ def test_the_released_flow_has_its_known_numbers(tmp_path: Path) -> None:
         tmp_path, "experiment=fig4", "flow=bnaf_released", f"flow.weights={weights}", "dataset.n_points=60000",
         "evaluate.n_data=10000", "evaluate.optimum_sizes=[1000]", "gp.n_validation=1000",
     )  # fmt: skip
-    store = open_store(config)
-    metrics = evaluate_stage(config, store, Row.flow).manifest["metrics"]
+    workshop = open_workshop(config)
+    metrics = workshop.make(evaluate_stage(config, Row.flow)).manifest["metrics"]
     assert abs(metrics["cost"] - 1.4349) < 4 * metrics["cost_stderr"]
     assert abs(metrics["nll_exact"] - 2.3997) < 4 * metrics["nll_stderr"] and metrics["n_parameters_flow"] == 2_372
-    (floor,) = optimum_stage(config, store).manifest["metrics"]["flow"]
+    (floor,) = workshop.make(optimum_stage(config)).manifest["metrics"]["flow"]
     # 1,000 points: too large by about 5 log n / n = 0.035 (gpot/evaluation/optimum.py)
     assert 1.022 - 0.05 < floor["mean"] < 1.022 + 0.035 + 0.05
 
@@ -217,7 +216,7 @@ def test_the_released_flow_has_its_known_numbers(tmp_path: Path) -> None:
 def test_table_1_of_points_is_refused(folder: Path) -> None:
     config = tiny(folder, "dataset=two_moons")
     with pytest.raises(BadConfig, match=r"two_moons.*experiment=fig4"):
-        report_stage(config, open_store(config))
+        report_stage(config, open_workshop(config))
 
 
 def test_rows_follow_the_variants() -> None:

@@ -16,7 +16,6 @@ from sqlalchemy import update
 from gpot.config import Config, compose
 from gpot.config.schema import RangeConfig
 from gpot.errors import BadConfig, FidelityLost
-from gpot.store import Store
 from gpot.sweeps import search as stage
 from gpot.sweeps.search import open_study, search_stage, summary
 
@@ -46,7 +45,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
 
     monkeypatch.setattr(stage, "compose", quickly)
 
-    def gp_stage(config: Config, store: Store) -> Any:
+    def gp_stage(config: Config) -> Any:
         lr, width = config.optimizer.gp.lr, config.gp.family.width
         asked.append((lr, width))
         if width == 32:
@@ -57,17 +56,27 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
     return asked
 
 
+class Immediate:
+    """A workshop whose stages are their own results."""
+
+    def make(self, stage: Any) -> Any:
+        return stage
+
+
+WORKSHOP: Any = Immediate()
+
+
 def states(study: optuna.Study) -> list[str]:
     return [trial.state.name for trial in study.trials]
 
 
 def test_the_same_command_goes_on_with_its_study(tmp_path: Path, trained: list[Any]) -> None:
-    first, _ = search_stage(config(tmp_path, 5), Store(tmp_path / "artifacts"))
+    first, _ = search_stage(config(tmp_path, 5), WORKSHOP)
     assert len(first.trials) == 5 and (tmp_path / "gp.db").is_file()
     asked = len(trained)
-    search_stage(config(tmp_path, 5), Store(tmp_path / "artifacts"))
+    search_stage(config(tmp_path, 5), WORKSHOP)
     assert len(trained) == asked + 1, "all is done: only the best is looked up"
-    more, best = search_stage(config(tmp_path, 9), Store(tmp_path / "artifacts"))
+    more, best = search_stage(config(tmp_path, 9), WORKSHOP)
     assert more.study_name == first.study_name and len(more.trials) == 9
     rates = [trial.params["optimizer.gp.lr"] for trial in more.trials]
     assert len(set(rates)) == 9, "a resumed study does not draw its first trials again"
@@ -81,12 +90,12 @@ def test_the_same_command_goes_on_with_its_study(tmp_path: Path, trained: list[A
 
 def test_a_failed_trial_is_kept_with_its_reason(tmp_path: Path, trained: list[Any]) -> None:
     only = ["search.space={gp.family.width: {choices: [32, 64]}}"]
-    study, _ = search_stage(config(tmp_path, 8, *only), Store(tmp_path / "artifacts"))
+    study, _ = search_stage(config(tmp_path, 8, *only), WORKSHOP)
     failed = [trial for trial in study.trials if trial.state is TrialState.FAIL]
     assert len(study.trials) == 8 and 0 < len(failed) < 8
     assert {trial.user_attrs["error"] for trial in failed} == {"FidelityLost: too narrow"}
     with pytest.raises(BadConfig, match=r"none of the 2 trials ended well: FidelityLost: too narrow"):
-        search_stage(config(tmp_path, 2, "search.space={gp.family.width: {choices: [32]}}"), Store(tmp_path / "x"))
+        search_stage(config(tmp_path, 2, "search.space={gp.family.width: {choices: [32]}}"), WORKSHOP)
 
 
 def test_a_killed_trial_is_done_again(tmp_path: Path, trained: list[Any]) -> None:
@@ -102,7 +111,7 @@ def test_a_killed_trial_is_done_again(tmp_path: Path, trained: list[Any]) -> Non
 
     with backend.engine.begin() as connection:  # its last sign of life was an hour ago
         connection.execute(update(models.TrialHeartbeatModel).values(heartbeat=datetime.now() - timedelta(hours=1)))
-    done, _ = search_stage(asked, Store(tmp_path / "artifacts"))
+    done, _ = search_stage(asked, WORKSHOP)
     assert states(done)[0] == "FAIL" and "error" not in done.trials[0].user_attrs
     again = [trial for trial in done.trials[1:] if trial.params["optimizer.gp.lr"] == rate]
     assert len(again) == 1 and len(done.trials) == 4, "three that count, and the one that was killed"
@@ -121,9 +130,9 @@ def test_a_range_without_values_says_so(values: RangeConfig, said: str, tmp_path
     assert asked.search is not None
     asked.search.space["gp.n_steps"] = values
     with pytest.raises(BadConfig, match=rf"search\.space\.gp\.n_steps.*{said}"):
-        search_stage(asked, Store(tmp_path / "artifacts"))
+        search_stage(asked, WORKSHOP)
 
 
 def test_a_metric_that_is_not_there_says_so(tmp_path: Path, trained: list[Any]) -> None:
     with pytest.raises(BadConfig, match=r"a number in the manifest of the GP flow, got 'cost'.*val/cost"):
-        search_stage(config(tmp_path, 2, "search.metric=cost"), Store(tmp_path / "artifacts"))
+        search_stage(config(tmp_path, 2, "search.metric=cost"), WORKSHOP)

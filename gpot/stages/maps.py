@@ -1,0 +1,63 @@
+"""What the rows of a result are: Monge maps s o f from data to codes, with an identity where f or s is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpot.config.schema import Config
+from gpot.flows.base import FrozenFlow, IdentityFlow
+from gpot.gp.monge import MongeMap
+from gpot.gp.orthogonal import Rotation
+from gpot.paper.rows import Row
+from gpot.progress import track
+from gpot.stages import families
+from gpot.stages.common import device_of
+from gpot.stages.flow import flow_stage, load_flow, pairs_stage
+from gpot.stages.gp import gp_stage, load_gp, rotation_alone
+from gpot.stages.points import points_stage
+from gpot.stages.stage import Stage
+from gpot.store import Artifact
+
+CHUNK = 4096  # points at a time
+
+
+def stages_of(config: Config, row: Row) -> tuple[Stage, ...]:
+    """What a row is made of: the points or codes first, then flow, pairs (for the rotation) and GP flow."""
+    stages = [points_stage(config)]
+    if row is not Row.latent:
+        stages.append(flow_stage(config))
+    if row is Row.rotation:
+        stages.append(pairs_stage(config))
+    if row.moves:
+        stages.append(gp_stage(config))
+    return tuple(stages)
+
+
+def settings_of(config: Config, row: Row) -> dict[str, Any]:
+    """What the values of a row's map depend on besides the results that it is made of, for keys."""
+    settings: dict[str, Any] = {}
+    if row is not Row.latent:
+        settings["flow"] = families.evaluation_settings(config.flow)
+    if row is Row.rotation:
+        settings["gp"] = {"chart": config.gp.chart.value, "rotation": config.gp.rotation.value}
+    return settings
+
+
+def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
+    """The map of a row, from the results of `stages_of` by their names."""
+    dim, device = config.dataset.dim, device_of(config.device)
+    flow = load_flow(config, results["flow"]) if "flow" in results else FrozenFlow(IdentityFlow(dim))
+    if "pairs" in results:
+        return MongeMap(flow, rotation_alone(config, results["pairs"]))
+    return MongeMap(flow, load_gp(config, results["gp"]) if "gp" in results else Rotation(dim).to(device))
+
+
+def codes_of(monge: MongeMap, x: Tensor, what: str) -> Tensor:
+    """s(f(x)) (n, d), `CHUNK` points at a time, on the CPU. what: for the progress bar."""
+    device, chunks = monge.gp.rotation.device, x.split(CHUNK)
+    with torch.no_grad():
+        return torch.cat([monge.transport(chunk.to(device)).cpu() for chunk in track(chunks, len(chunks), what)])

@@ -1,0 +1,178 @@
+"""A stage is data: what its result depends on, and how it is built. One driver finds or builds the results.
+
+Every stage of gpot is a function `config -> Stage`; nothing is read or trained by calling it, so a key can be known
+before anything is there. :meth:`Workshop.make` walks the inputs, builds what is missing, and records it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from gpot.config.choices import Upstream
+from gpot.config.schema import Config
+from gpot.stages.common import device_words
+from gpot.stages.run import OpenLogger, Run, logger_opener
+from gpot.store import Artifact, Store, content_key
+from gpot.tracking.run_logger import Description, RunLogger
+from gpot.training.history import keep_history
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "weights.safetensors"
+# What makes the result of a stage alone, for the error that says it is missing
+_COMMANDS = {
+    "vae": "python scripts/train_vae.py",
+    "latents": "python scripts/train_vae.py",
+    "flow": "python scripts/train_flow.py",
+    "gp": "python scripts/train_gp.py",
+    "evaluate": "python scripts/evaluate.py",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One result, before it is there.
+
+    Arguments:
+        name: of the stage, which is that of its folder in the store.
+        version: raised when the stage's code changes its results.
+        settings: all that the result depends on besides its inputs and the data.
+        inputs: the stages whose results it reads.
+        build: writes the result's files and returns its metrics.
+        seed: of what is drawn while it is built.
+        data_hash: of the user's files that it reads.
+        run: says what a logger is told of it; None for a stage that has no run of its own.
+        on_demand: made when another stage needs it, also under `upstream=require`: it costs little.
+    """
+
+    name: str
+    version: int
+    settings: Mapping[str, Any]
+    inputs: tuple[Stage, ...]
+    build: Callable[[Bench], Mapping[str, Any]] = field(compare=False)
+    seed: int
+    data_hash: str | None = None
+    run: Callable[[], Description] | None = field(default=None, compare=False)
+    on_demand: bool = False
+
+    @property
+    def input_keys(self) -> dict[str, str]:
+        """Name of each input -> its key."""
+        return {stage.name: stage.key for stage in self.inputs}
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of all that the result depends on, and of nothing else."""
+        return content_key(self.name, self.version, dict(self.settings), self.input_keys, self.data_hash)
+
+    def describe(self) -> Description:
+        """What a logger is told, with the key."""
+        assert self.run is not None
+        return self.run().of_key(self.key)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a stage is built: `folder` receives its files, `inputs` are the results that it reads, by their names."""
+
+    folder: Path
+    inputs: Mapping[str, Artifact]
+    stage: Stage
+    workshop: Workshop
+    _run: Run
+
+    @property
+    def work(self) -> Path:
+        """Folder for checkpoints, which survives a kill and goes when the result is there."""
+        return self.workshop.store.work(self.stage.name, self.stage.key)
+
+    def read(self, stage: Stage) -> Artifact:
+        """The result of a stage that is no input: what is shown of a training, say, and changes nothing in it.
+
+        Raises: ArtifactMissing, as an input would.
+        """
+        return self.workshop.make(stage, needed_by=self.stage.name)
+
+    def open_logger(self) -> RunLogger | None:
+        """The logger of this training; None for none. An interrupted run goes on as itself."""
+        return self._run.open(self.work)
+
+    def keep(self, network: nn.Module, train: Callable[[], Mapping[str, Any]] | None) -> dict[str, Any]:
+        """Train a network, and keep its weights and the course of the training.
+
+        Arguments: network: what learns. train: trains it and returns metrics; None for one that came with its weights.
+        """
+        metrics: dict[str, Any] = {}
+        if train is not None:
+            metrics |= train()
+            keep_history(self.work, self.folder)
+        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, self.folder / WEIGHTS)
+        return metrics | {"parameters": sum(p.numel() for p in network.parameters())}
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """The store, and the terms on which it is filled: whether missing inputs are made, where, for what budget."""
+
+    store: Store
+    upstream: Upstream
+    device: str
+    budget: str
+    open_logger: OpenLogger
+
+    def make(self, stage: Stage, needed_by: str | None = None) -> Artifact:
+        """The result of a stage: found, or built with all that it needs.
+
+        needed_by: the stage that needs it; None for one that was asked for, which is built under all terms.
+        Raises: ArtifactMissing under `upstream=require`, for an input that is neither there nor made on demand; it
+        names the command that makes it.
+        """
+        found = self.store.find(stage.name, stage.key)
+        if found is not None:
+            return found
+        plan = list({needed.key: needed for needed in self.missing(stage)}.values())
+        for needed in plan if needed_by else plan[:-1]:
+            if self.upstream is Upstream.require and not needed.on_demand:
+                what = f"stage {needed_by or stage.name} needs the result of stage {needed.name}"
+                self.store.require(needed.name, needed.key, what, f"{_COMMANDS[needed.name]} (or add upstream=make)")
+        for needed in plan:
+            result = self._build(needed)
+        return result
+
+    def missing(self, stage: Stage) -> Iterator[Stage]:
+        """The stages that have no result yet, each after those that it needs; `stage` itself is the last."""
+        if self.store.find(stage.name, stage.key) is None:
+            for needed in stage.inputs:
+                yield from self.missing(needed)
+            yield stage
+
+    def _build(self, stage: Stage) -> Artifact:
+        inputs = {needed.name: self.make(needed) for needed in stage.inputs}
+        log.info("%s: making %s", stage.name, stage.key)
+        torch.manual_seed(stage.seed)
+        manifest = {
+            "version": stage.version, "config": dict(stage.settings), "inputs": stage.input_keys,
+            "data_hash": stage.data_hash, "seed": stage.seed, "device": self.device, "budget": self.budget,
+        }  # fmt: skip
+        with Run(None if stage.run is None else stage.describe, self.open_logger) as run:
+            artifact = self.store.make(
+                stage.name, stage.key, lambda folder: stage.build(Bench(folder, inputs, stage, self, run)), manifest
+            )
+            run.result(artifact, self.store)
+        return artifact
+
+
+def open_workshop(config: Config) -> Workshop:
+    """The workshop of a config: the store of `paths.artifacts`, with the released artefacts of `pretrained`."""
+    released = None if config.pretrained is None else Path(config.pretrained)
+    store = Store(Path(config.paths.artifacts), released)
+    return Workshop(store, config.upstream, device_words(config.device), config.budget.name, logger_opener(config))

@@ -135,13 +135,16 @@ def markdown(payload: Row) -> str:
     """GitHub-flavoured markdown."""
     lines = [f"# {title(payload)}", ""]
     for grid in grids(payload):
-        rule = [":--" if k < grid.n_labels else "--:" for k in range(len(grid.heads))]
-        lines += [f"## {grid.title}", ""]
-        lines += [
-            "| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in (grid.heads, rule, *grid.rows)
-        ]
-        lines += ["", grid.note, ""]
+        lines += [f"## {grid.title}", "", *grid_markdown(grid), "", grid.note, ""]
     return "\n".join(lines + [f"- {line}" for line in provenance(payload)]) + "\n"
+
+
+def grid_markdown(grid: Grid) -> list[str]:
+    """The lines of one table in GitHub-flavoured markdown."""
+    rule = [":--" if k < grid.n_labels else "--:" for k in range(len(grid.heads))]
+    return [
+        "| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in (grid.heads, rule, *grid.rows)
+    ]
 
 
 def latex(payload: Row) -> str:

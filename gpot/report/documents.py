@@ -1,0 +1,180 @@
+"""Documents whose numbers are generated: results and a template go in, markdown comes out.
+
+A template (`docs/templates/*.md`, Jinja) has words, commands and references, and takes each measured number from a
+result in `docs/numbers/*.json`, which `scripts/numbers.py` copies from where the commands write them. What may stand in
+a template as a digit is what nobody measured: see :func:`typed_numbers`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from gpot.errors import BadInput, DataMissing
+from gpot.paper import names
+from gpot.report import summary, tables
+
+Result = Mapping[str, Any]
+
+# Digits that nobody measured: code, addresses of links and pictures, numbers of tables, figures and equations, years of
+# publications, and dimensions
+_NOT_MEASURED = re.compile(
+    r"```.*?```|`[^`]*`|\]\([^)]*\)|<[^>]*>|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}"
+    r"|(?:Tables?|Figures?|Lemma|eqs?\.|Proposition|[Ss]ections?|Appendix [A-Z]\.?) \(?\d+(?:\.\d+)*\)?"
+    r"(?:(?:,| and| to| or) \(?\d+\)?)*|\((?:19|20)\d\d\)|(?:19|20)\d\d[;)]|\b[23]-D\b|\bN\(0, [1I]\)|\bW2\b|\bMNIST\b",
+    re.DOTALL,
+)
+
+
+def typed_numbers(template: str) -> list[str]:
+    """Digits in the words of a template, which ought to come from a result, each with what stands around it.
+
+    >>> typed_numbers("Table 2 (`seed=1`): the cost falls to 5.3, printed {{ 3 }}")
+    ['cost falls to 5.3, printed']
+    """
+    words = _NOT_MEASURED.sub(lambda found: "\0" * len(found.group()), template)
+    return [
+        words[max(0, found.start() - 14) : found.end() + 9].replace("\0", "").strip()
+        for found in re.finditer(r"\d[\d.,]*(?<=\d)", words)
+    ]
+
+
+def read_results(folder: Path) -> dict[str, Result]:
+    """Name -> result of every JSON file of a folder.  Raises: DataMissing where there is no such folder."""
+    if not folder.is_dir():
+        raise DataMissing(f"documents take their numbers from {folder}, and there is no such folder. Run: make numbers")
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+class Numbers:
+    """What templates call. Every look-up that finds nothing, or more than one row, is an error.
+
+    Arguments: results: name -> result: items of the paper (see `gpot.report.tables`), and whatever else commands write.
+    """
+
+    def __init__(self, results: Mapping[str, Result]) -> None:
+        self.results = results
+        self.read: set[str] = set()
+
+    def result_names(self) -> list[str]:
+        """The results that there are: what has not been run has no section."""
+        return list(self.results)
+
+    def result(self, name: str) -> Result:
+        """A whole result, for what the other functions do not say."""
+        if name not in self.results:
+            raise BadInput(f"a document asks for result '{name}', and there are {', '.join(self.results)}.")
+        self.read.add(name)
+        return self.results[name]
+
+    def row(self, name: str, row: str, dataset: str | None = None, protocol: str | None = None) -> Result:
+        """The one row of an item with these labels; of an item with protocols that with shape."""
+        rows = [r for r in self.result(name)["rows"] if r["row"] == row and dataset in (None, r.get("dataset"))]
+        wanted = protocol or ("with_shape" if any(r.get("protocol") for r in rows) else None)
+        rows = [r for r in rows if r.get("protocol") == wanted]
+        if len(rows) != 1:
+            raise BadInput(f"a document asks for row '{row}' of {name} ({dataset}, {wanted}); {len(rows)} rows fit.")
+        return rows[0]
+
+    def value(
+        self, name: str, row: str, metric: str, dataset: str | None = None, *, spread: bool = False, spec: str = ""
+    ) -> str:
+        """Our number as it is printed; spread: with its spread over seeds, or else its standard error."""
+        entry = self.row(name, row, dataset)
+        number, error = entry.get(metric), entry.get(f"{metric}_spread") or entry.get(f"{metric}_stderr")
+        if spec:
+            return names.NULL if number is None else format(number, spec)
+        return names.metric(metric).text(number, error if spread else None)
+
+    def paper(self, name: str, row: str, metric: str, dataset: str | None = None) -> str:
+        """The printed number beside it, to the digits that are printed."""
+        printed = (self.row(name, row, dataset).get("paper") or {}).get(metric)
+        return names.metric(metric).paper_text(printed)
+
+    def ratio(self, name: str, row: str, over: str, metric: str, dataset: str | None = None) -> str:
+        """A metric of one row as a share of that of another, in percent."""
+        numbers = [self.row(name, key, dataset).get(metric) for key in (row, over)]
+        return names.NULL if None in numbers else f"{numbers[0] / numbers[1]:.0%}"
+
+    def table(self, name: str, title: str, dataset: str | None = None) -> str:
+        """One of the tables of an item (`Scores`, `Transport and fidelity`, `Settings`, ...), with its note."""
+        result = dict(self.result(name))
+        if dataset is not None:
+            result["rows"] = [row for row in result["rows"] if row.get("dataset") == dataset]
+        found = [grid for grid in tables.grids(result) if grid.title == title]
+        if not found:
+            titles = ", ".join(grid.title for grid in tables.grids(result))
+            raise BadInput(f"a document asks for table '{title}' of {name}, which has {titles}.")
+        return "\n".join([*tables.grid_markdown(found[0]), "", found[0].note])
+
+    def made(self, name: str) -> str:
+        """How a result was made, in one line: budget, seed, versions, device."""
+        result = self.result(name)
+        known = {key: result[key] for key in ("budget", "seed", "device", "versions") if key in result}
+        return "; ".join(tables.provenance({"item": name, "rows": [], **known}))
+
+    def minutes(self, name: str) -> str:
+        """How long the item took, from the released models, in minutes or seconds."""
+        seconds = float(self.result(name)["seconds"])
+        return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+
+    def summary(self) -> str:
+        """The table of the summary: what was reproduced, how close."""
+        items = {name: self.result(name) for name in summary.ORDER if name in self.results}
+        rule = [":--", *["--:"] * (len(summary.HEADS) - 1)]
+        rows: Sequence[Sequence[str]] = [summary.HEADS, rule, *summary.lines(items)]
+        return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+    def rows(self, name: str) -> Sequence[Result]:
+        """The rows of a result."""
+        rows: Sequence[Result] = self.result(name)["rows"]
+        return rows
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        public = (
+            self.result, self.row, self.rows, self.value, self.paper, self.ratio, self.table, self.made, self.minutes,
+            self.summary, self.result_names,
+        )  # fmt: skip
+        return {function.__name__: function for function in public}
+
+
+def render(template: str, numbers: Numbers, loader: jinja2.BaseLoader | None = None) -> str:
+    """The document of a template.  Raises: BadInput for a name that is not known, and what a look-up raises."""
+    environment = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.globals.update(numbers.functions())
+    environment.filters["number"] = lambda value, spec: names.NULL if value is None else format(value, spec)
+    try:
+        return environment.from_string(template).render()
+    except jinja2.TemplateError as error:
+        raise BadInput(f"a template of the documents cannot be rendered: {error}.") from error
+
+
+def documents(root: Path) -> dict[Path, str]:
+    """Every generated document of a checkout, path -> text.
+
+    Arguments: root: the folder that holds README.md and docs/.
+    """
+    numbers = Numbers(read_results(root / "docs" / "numbers"))
+    templates = root / "docs" / "templates"
+    return {
+        (root / "README.md" if path.name == "README.md" else root / "docs" / path.name): render(
+            path.read_text(encoding="utf-8"), numbers
+        )
+        for path in sorted(templates.glob("*.md"))
+    }
+
+
+def stale(root: Path) -> list[Path]:
+    """The documents that differ from what their templates and results say."""
+    return [
+        path
+        for path, text in documents(root).items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]

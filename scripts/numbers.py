@@ -1,0 +1,67 @@
+"""Write README.md and docs/*.md again from their templates and from what was measured.
+
+    python scripts/numbers.py            # copy the results below outputs/ into docs/numbers, and write the documents
+    python scripts/numbers.py --render   # write the documents from docs/numbers as it is
+    python scripts/numbers.py --check    # say which documents differ from that, and end with status 1 if any does
+
+Results are what `make reproduce` (also with MODELS=authors), `make sweep-summary` and `make bench` leave in
+outputs/report and outputs/bench. Those of another budget than quick are left out: documents show what a reader gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from gpot.errors import GpotError
+from gpot.report.documents import documents, stale
+
+ROOT = Path(__file__).resolve().parents[1]
+NUMBERS = ROOT / "docs" / "numbers"
+# folder below outputs/ -> what the names of its results start with in docs/numbers
+SOURCES = {"report": "", "report/authors": "authors_", "report/sweeps": "sweep_", "bench": "bench_"}
+BUDGET = "quick"
+
+
+def collect(outputs: Path) -> list[Path]:
+    """Copy the results below a folder to docs/numbers. Returns the files that were written."""
+    written = []
+    for folder, prefix in SOURCES.items():
+        for path in sorted((outputs / folder).glob("*.json")):
+            result = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(result, dict) and result.get("budget", BUDGET) != BUDGET:
+                print(f"left out, budget {result['budget']}: {path}")
+                continue
+            target = NUMBERS / f"{prefix}{path.stem}.json"
+            target.write_text(json.dumps(result, indent=1, allow_nan=False, sort_keys=True) + "\n", encoding="utf-8")
+            written.append(target)
+    return written
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--render", action="store_true", help="use docs/numbers as it is")
+    parser.add_argument("--check", action="store_true", help="write nothing; status 1 where a document differs")
+    parser.add_argument("--outputs", type=Path, default=ROOT / "outputs", help="of the commands (default: %(default)s)")
+    arguments = parser.parse_args()
+    try:
+        if arguments.check:
+            differing = stale(ROOT)
+            for path in differing:
+                print(f"{path.relative_to(ROOT)} is not what its template and docs/numbers say. Run: make numbers")
+            sys.exit(1 if differing else 0)
+        NUMBERS.mkdir(parents=True, exist_ok=True)
+        for path in [] if arguments.render else collect(arguments.outputs):
+            print(path.relative_to(ROOT))
+        for path, text in documents(ROOT).items():
+            path.write_text(text, encoding="utf-8")
+            print(path.relative_to(ROOT))
+    except GpotError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

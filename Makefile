@@ -22,7 +22,7 @@ ITEMS := $(REPRODUCE:reproduce-%=%)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test test-libraries lint bench report page sweep sweep-summary reproduce lock clean clean-env $(REPRODUCE)
+.PHONY: help setup test test-libraries lint bench report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
 
 help:
 	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
@@ -120,6 +120,12 @@ reproduce-table3: $(READY) ## Table 3: how the GP flows on 2-D data are trained,
 
 reproduce-table4: $(READY) ## Table 4: how the GP flows on latent codes are trained, as configured against as printed
 	$(PY) scripts/report.py experiment=table4 $(OPTIONS)
+
+numbers: $(READY) ## write README.md and docs/ again: their numbers from outputs/, their words from docs/templates
+	$(PY) scripts/documents.py
+
+docs: $(READY) ## build the site in outputs/site from docs/ and the docstrings
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 lock: ## solve requirements.lock anew from pyproject.toml (network; the pinned torch stays)
 	$(PYTHON) -m venv $(ENV)-lock

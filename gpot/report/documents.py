@@ -1,8 +1,8 @@
 """Documents whose numbers are generated: results and a template go in, markdown comes out.
 
 A template (`docs/templates/*.md`, Jinja) has words, commands and references, and takes each measured number from a
-result in `docs/numbers/*.json`, which `scripts/numbers.py` copies from where the commands write them. What may stand in
-a template as a digit is what nobody measured: see :func:`typed_numbers`.
+result in `docs/numbers/*.json`, which `scripts/documents.py` copies from where the commands write them. What may stand
+in a template as a digit is what nobody measured: see :func:`typed_numbers`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Result = Mapping[str, Any]
 # publications, and dimensions
 _NOT_MEASURED = re.compile(
     r"```.*?```|`[^`]*`|\]\([^)]*\)|<[^>]*>|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}"
-    r"|(?:Tables?|Figures?|Lemma|eqs?\.|Proposition|[Ss]ections?|Appendix [A-Z]\.?) \(?\d+(?:\.\d+)*\)?"
-    r"(?:(?:,| and| to| or) \(?\d+\)?)*|\((?:19|20)\d\d\)|(?:19|20)\d\d[;)]|\b[23]-D\b|\bN\(0, [1I]\)|\bW2\b|\bMNIST\b",
+    r"|(?:Tables?|Figures?|Lemma|[Ee]qs?\.|Proposition|[Ss]ections?|Appendix [A-Z]\.?) \(?\d+(?:\.\d+)*\)?"
+    r"(?:(?:,| and| to| or) \(?\d+\)?)*|\((?:19|20)\d\d\)|(?:19|20)\d\d[;)]|\b[23]-D\b|\bN\(0, [1I]\)|\^2\b",
     re.DOTALL,
 )
 
@@ -130,6 +130,33 @@ class Numbers:
         rows: Sequence[Sequence[str]] = [summary.HEADS, rule, *summary.lines(items)]
         return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
+    def sweep_value(self, name: str, metric: str, settings: Mapping[str, str]) -> str:
+        """A metric of the one setting of a sweep that has these options, mean and spread over repetitions."""
+        groups = [g for g in self.result(f"sweep_{name}")["groups"] if settings.items() <= g["settings"].items()]
+        if len(groups) != 1:
+            raise BadInput(f"a document asks sweep '{name}' for {dict(settings)}; {len(groups)} of its settings fit.")
+        entry = groups[0]["metrics"][metric]
+        return names.metric(metric).text(entry["mean"], entry["spread"])
+
+    def sweep_table(self, name: str) -> str:
+        """A line per setting of a sweep: its options, and each metric as mean and spread over repetitions."""
+        result = self.result(f"sweep_{name}")
+        groups = result["groups"]
+        keys = [key for key in names.METRICS if any(key in group["metrics"] for group in groups)]
+        rows = [
+            [*(f"`{option}`" for option in result["varying"]), "Repetitions", *(names.metric(k).heading for k in keys)],
+            ["--:"] * (len(result["varying"]) + 1 + len(keys)),
+        ]
+        for group in groups:
+            entries = [group["metrics"].get(key) for key in keys]
+            numbers = [
+                names.NULL if entry is None else names.metric(key).text(entry["mean"], entry["spread"])
+                for key, entry in zip(keys, entries, strict=True)
+            ]
+            options = (group["settings"].get(option, names.NULL) for option in result["varying"])
+            rows.append([*options, str(group["repetitions"]), *numbers])
+        return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
     def rows(self, name: str) -> Sequence[Result]:
         """The rows of a result."""
         rows: Sequence[Result] = self.result(name)["rows"]
@@ -138,7 +165,7 @@ class Numbers:
     def functions(self) -> dict[str, Callable[..., Any]]:
         public = (
             self.result, self.row, self.rows, self.value, self.paper, self.ratio, self.table, self.made, self.minutes,
-            self.summary, self.result_names,
+            self.summary, self.result_names, self.sweep_value, self.sweep_table,
         )  # fmt: skip
         return {function.__name__: function for function in public}
 
@@ -146,7 +173,11 @@ class Numbers:
 def render(template: str, numbers: Numbers, loader: jinja2.BaseLoader | None = None) -> str:
     """The document of a template.  Raises: BadInput for a name that is not known, and what a look-up raises."""
     environment = jinja2.Environment(
-        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.globals.update(numbers.functions())
     environment.filters["number"] = lambda value, spec: names.NULL if value is None else format(value, spec)
@@ -174,7 +205,5 @@ def documents(root: Path) -> dict[Path, str]:
 def stale(root: Path) -> list[Path]:
     """The documents that differ from what their templates and results say."""
     return [
-        path
-        for path, text in documents(root).items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text
+        path for path, text in documents(root).items() if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]

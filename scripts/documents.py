@@ -1,8 +1,8 @@
 """Write README.md and docs/*.md again from their templates and from what was measured.
 
-    python scripts/numbers.py            # copy the results below outputs/ into docs/numbers, and write the documents
-    python scripts/numbers.py --render   # write the documents from docs/numbers as it is
-    python scripts/numbers.py --check    # say which documents differ from that, and end with status 1 if any does
+    python scripts/documents.py            # copy the results below outputs/ into docs/numbers, and write the documents
+    python scripts/documents.py --render   # write the documents from docs/numbers as it is
+    python scripts/documents.py --check    # say which documents differ from that, and end with status 1 if any does
 
 Results are what `make reproduce` (also with MODELS=authors), `make sweep-summary` and `make bench` leave in
 outputs/report and outputs/bench. Those of another budget than quick are left out: documents show what a reader gets.

@@ -12,6 +12,7 @@ export WANDB_MODE ?= offline
 
 SELF := $(firstword $(MAKEFILE_LIST))
 ENV := .venv
+SITE := $(ENV)-docs
 LIBRARIES := .venv-libraries
 PY := $(ENV)/bin/python
 READY := $(ENV)/.ready
@@ -124,8 +125,13 @@ reproduce-table4: $(READY) ## Table 4: how the GP flows on latent codes are trai
 numbers: $(READY) ## write README.md and docs/ again: their numbers from outputs/, their words from docs/templates
 	$(PY) scripts/documents.py
 
-docs: $(READY) ## build the site in outputs/site from docs/ and the docstrings
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+docs: $(SITE)/.ready ## build the site in outputs/site from docs/ and the docstrings, in an environment of its own
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --strict
+
+$(SITE)/.ready: requirements-docs.lock
+	$(PYTHON) -m venv --clear $(SITE)
+	$(SITE)/bin/python -m pip install --disable-pip-version-check --progress-bar off -r requirements-docs.lock
+	@touch $@
 
 lock: ## solve requirements.lock anew from pyproject.toml (network; the pinned torch stays)
 	$(PYTHON) -m venv $(ENV)-lock

@@ -61,6 +61,12 @@ class Numbers:
         self.results = results
         self.read: set[str] = set()
 
+    def scores(self, name: str, row: str, *, printed: bool = False) -> str:
+        """Disentanglement, completeness, informativeness of a row with shape, ours or as printed; a dash for none."""
+        entry = self.row(name, row)
+        values = [(entry["paper"] if printed else entry).get(key) for key in names.SCORES]
+        return names.NULL if None in values else " / ".join(f"{value:.2f}" for value in values)
+
     def result_names(self) -> list[str]:
         """The results that there are: what has not been run has no section."""
         return list(self.results)
@@ -98,8 +104,8 @@ class Numbers:
 
     def ratio(self, name: str, row: str, over: str, metric: str, dataset: str | None = None) -> str:
         """A metric of one row as a share of that of another, in percent."""
-        numbers = [self.row(name, key, dataset).get(metric) for key in (row, over)]
-        return names.NULL if None in numbers else f"{numbers[0] / numbers[1]:.0%}"
+        part, whole = (self.row(name, key, dataset).get(metric) for key in (row, over))
+        return names.NULL if part is None or whole is None else f"{part / whole:.0%}"
 
     def table(self, name: str, title: str, dataset: str | None = None) -> str:
         """One of the tables of an item (`Scores`, `Transport and fidelity`, `Settings`, ...), with its note."""
@@ -112,10 +118,10 @@ class Numbers:
             raise BadInput(f"a document asks for table '{title}' of {name}, which has {titles}.")
         return "\n".join([*tables.grid_markdown(found[0]), "", found[0].note])
 
-    def made(self, name: str) -> str:
-        """How a result was made, in one line: budget, seed, versions, device."""
+    def made(self, name: str, *keys: str) -> str:
+        """How a result was made, in one line: budget, seed, versions and device, or those of them that are named."""
         result = self.result(name)
-        known = {key: result[key] for key in ("budget", "seed", "device", "versions") if key in result}
+        known = {key: result[key] for key in keys or ("budget", "seed", "device", "versions") if key in result}
         return "; ".join(tables.provenance({"item": name, "rows": [], **known}))
 
     def minutes(self, name: str) -> str:
@@ -165,7 +171,7 @@ class Numbers:
     def functions(self) -> dict[str, Callable[..., Any]]:
         public = (
             self.result, self.row, self.rows, self.value, self.paper, self.ratio, self.table, self.made, self.minutes,
-            self.summary, self.result_names, self.sweep_value, self.sweep_table,
+            self.summary, self.result_names, self.scores, self.sweep_value, self.sweep_table,
         )  # fmt: skip
         return {function.__name__: function for function in public}
 

@@ -240,6 +240,8 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("penalty_consistent", "penalty.halvings", -1, ["halvings >= 0"]),
     ("penalty_consistent", "penalty.probes", 0, ["probes >= 1"]),
     ("penalty_consistent", "penalty.particles", 0, ["particles >= 1"]),
+    ("seeds_differ", "report.seeds", [1, 2, 1], ["[1, 2, 1]", "report.seeds=[]"]),
+    ("seeds_differ", "report.seeds", [-1], ["none below 0"]),
     ("logger_fits", "logger.mode", "sometimes", ["auto, online, offline", "'sometimes'"]),
     ("logger_fits", "logger.figures", -1, ["found -1", "logger.figures=5"]),
     (

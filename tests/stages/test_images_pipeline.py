@@ -94,7 +94,7 @@ def test_figure_7_shows_a_figure_per_data_point_and_says_how_images_change(folde
     }  # fmt: skip
     rows = json.loads(written(paths, ".json").read_text())["rows"]
     assert [row["row"] for row in rows] == ["latent", "flow", "flow+gp"]
-    with np.load(written(paths, ".npz")) as arrays:
+    with np.load(written(paths, "_traversals.npz")) as arrays:
         images, kl = arrays["images"], arrays["kl"]
         assert images.shape == (3, 4, 10, 13, 1, 32, 32) and images.dtype == np.uint8
         assert (np.diff(kl) <= 0).all() and arrays["panels"].tolist()[2] == "FFJORD+GP"
@@ -110,7 +110,7 @@ def test_nothing_changes_along_a_row_of_equal_values(folder: Path) -> None:
     paths = report_stage(config, open_workshop(config))
     rows = json.loads(written(paths, ".json").read_text())["rows"]
     assert all(row["change_other"] in (0.0, None) and row["change_informative"] in (0.0, None) for row in rows)
-    with np.load(written(paths, ".npz")) as arrays:
+    with np.load(written(paths, "_traversals.npz")) as arrays:
         images = arrays["images"]
     assert (images == images[:, :, :, :1]).all() and (images[0] != images[1]).any(), "but the spaces differ"
 

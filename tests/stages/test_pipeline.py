@@ -67,8 +67,9 @@ def pairs_of(folder: Path) -> Artifact:
 
 def test_table_is_written_in_four_forms(made: tuple[Path, list[Path]]) -> None:
     _, paths = made
+    written = {"table1.md", "table1.tex", "table1.csv", "table1.json", "table1_page.npz"}
     figures = {"table1_importance.png", "table1_importance.pdf"}
-    assert {path.name for path in paths} == {"table1.md", "table1.tex", "table1.csv", "table1.json"} | figures
+    assert {path.name for path in paths} == written | figures
     assert all(path.stat().st_size > 0 for path in paths)
 
 
@@ -104,7 +105,8 @@ def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
         return {path: path.stat().st_mtime_ns for path in (folder / "outputs" / "artifacts").glob("*/*/manifest.json")}
 
     before = made_when()
-    assert len(before) == 13  # vae, latents, flow, pairs, three gp, six rows
+    # vae, latents, flow, pairs, three gp, six rows; the potential, bounds of five rows, log-det errors of three gp
+    assert len(before) == 22
     report_stage(config, open_workshop(config))
     assert made_when() == before
     assert not list((folder / "outputs").glob("work/*/*"))

@@ -112,7 +112,9 @@ def test_nothing_changes_along_a_row_of_equal_values(folder: Path) -> None:
     assert all(row["change_other"] in (0.0, None) and row["change_informative"] in (0.0, None) for row in rows)
     with np.load(written(paths, "_traversals.npz")) as arrays:
         images = arrays["images"]
-    assert (images == images[:, :, :, :1]).all() and (images[0] != images[1]).any(), "but the spaces differ"
+    # equal to the rounding of a grey level: a sum may be taken in another order elsewhere in a batch
+    assert np.abs(images.astype(int) - images[:, :, :, :1]).max() <= 1
+    assert (images[0] != images[1]).any(), "but the spaces differ"
 
 
 def test_a_dataset_without_images_is_refused_by_name(folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gpot.lazy import names_on_demand
 
 if TYPE_CHECKING:
+    from gpot.between import MongeBetween, monge_between
     from gpot.flows.adapters import adapt
     from gpot.flows.base import Flow, FrozenFlow
     from gpot.gp.flow import GaussianPreservingFlow
@@ -38,6 +39,7 @@ __all__ = [
     "GaussianPreservingFlow",
     "MLPVelocity",
     "Method",
+    "MongeBetween",
     "MongeMap",
     "RidgeVelocity",
     "SpectralVelocity",
@@ -48,6 +50,7 @@ __all__ = [
     "fit",
     "fit_rotation",
     "load",
+    "monge_between",
 ]
 
 __getattr__, __dir__ = names_on_demand(
@@ -60,6 +63,7 @@ __getattr__, __dir__ = names_on_demand(
         "GaussianPreservingFlow": "gpot.gp.flow",
         "MLPVelocity": "gpot.gp.velocity",
         "Method": "gpot.maths.integrate",
+        "MongeBetween": "gpot.between.maps",
         "MongeMap": "gpot.gp.monge",
         "RidgeVelocity": "gpot.gp.velocity",
         "SpectralVelocity": "gpot.gp.spectral",
@@ -69,5 +73,6 @@ __getattr__, __dir__ = names_on_demand(
         "fit": "gpot.library.fitting",
         "fit_rotation": "gpot.gp.rotation",
         "load": "gpot.library.fitted",
+        "monge_between": "gpot.between.fit",
     },
 )

@@ -27,6 +27,8 @@ MAY_IMPORT = {
     "gpot.gp": {*LEAVES, "gpot.progress", "gpot.maths", "gpot.flows"},
     "gpot.evaluation": {*BASE, "gpot.gp"},
     "gpot.library": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.plots"},
+    "gpot.between": {*BASE, "gpot.gp", "gpot.evaluation"},  # maps between two flows
+    "gpot.uses": {*BASE, "gpot.gp", "gpot.between"},
     # choices of what is configured
     "gpot.config": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.paper", "gpot.data", "gpot.store"},
     "gpot.data": {*BASE, "gpot.store"},

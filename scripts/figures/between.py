@@ -1,0 +1,78 @@
+"""Monge maps between two data sets of the plane, from two flows: docs/between.png.
+
+    python -m scripts.figures.between [--steps 2000] [--pairs two_moons:eight_gaussians ...] [--again]
+
+Flows: the released BNAFs. Minutes per pair; what is there already is drawn without a fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from gpot.between import MongeBetween, monge_between
+from gpot.plots.style import NUMBERS, frame_map, polar_colours, styled
+from gpot.uses.interpolation import displace
+from scripts.figures.common import DOCS, keep, kept, released_flow
+
+PAIRS = ("eight_gaussians:two_moons", "two_moons:eight_gaussians", "pinwheel:two_moons")
+TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def fit(pair: str, steps: int) -> None:
+    source, target = (released_flow(name) for name in pair.split(":"))
+    started = time.monotonic()
+
+    def progress(step: int, steps: int, cost: float) -> None:
+        print(f"{pair} {step}/{steps}: held-out cost {cost:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+
+    map_: MongeBetween = monge_between(source, target, steps=steps, progress=progress)
+    print(map_.report)
+    assert map_.report is not None
+    x, y = map_.sample(4000)
+    keep(pair.replace(":", "_to_"), map_.gp, dataclasses.asdict(map_.report) | {"steps": steps}, x=x, y=y)
+
+
+@styled()
+def draw(found: dict[str, Any]) -> Figure:
+    """A row per pair: the law at times of the displacement, each point in the colour of its place in the source."""
+    figure = Figure(figsize=(10, 2.3 * len(found)), layout="constrained")
+    for row, (pair, (numbers, arrays)) in zip(
+        figure.subplots(len(found), len(TIMES), squeeze=False), found.items(), strict=True
+    ):
+        x, y = (torch.from_numpy(arrays[key]) for key in ("x", "y"))
+        there = (x.isfinite() & y.isfinite()).all(1)
+        colours = polar_colours(x[there].numpy())
+        for ax, points, t in zip(row, displace(x[there], y[there], TIMES).numpy(), TIMES, strict=True):
+            ax.scatter(*points.T, s=1.5, c=colours)
+            frame_map(ax, (-4.2, 4.2, -4.2, 4.2))
+            ax.set_title(f"t = {t:g}")
+        gap = 100 * numbers["gap"]["mean"]
+        row[0].set_ylabel(f"{pair.replace('_', ' ').replace(':', ' to ')}\ncost {numbers['cost']['mean']:.2f}, "
+                          f"gap {gap:.1f} %", fontsize=NUMBERS)  # fmt: skip
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--pairs", nargs="*", default=list(PAIRS))
+    parser.add_argument("--again", action="store_true", help="fit even where results are there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found: dict[str, Any] = {}
+    for pair in options.pairs:
+        if options.again or kept(pair.replace(":", "_to_")) is None:
+            fit(pair, options.steps)
+        found[pair] = kept(pair.replace(":", "_to_"))
+    draw(found).savefig(DOCS / "between.png", dpi=110)
+    print(DOCS / "between.png")
+
+
+if __name__ == "__main__":
+    main()

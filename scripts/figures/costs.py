@@ -1,0 +1,100 @@
+"""Two moons carried to the Gaussian under four costs, each with its own Monge map: docs/costs.png.
+
+    python -m scripts.figures.costs [--steps 400] [--again]
+
+One frozen flow (the released BNAF), one Gaussian-preserving flow per cost; the exact discrete optimum is of the same
+cost. Minutes for each cost; what is there already is drawn without a fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from gpot.between import monge_between
+from gpot.evaluation.certificate import certificate
+from gpot.flows.identity import IdentityFlow
+from gpot.maths.costs import as_cost
+from gpot.plots.style import CYCLE, PALE, frame_map, polar_colours, styled, title
+from scripts.figures.common import DOCS, keep, kept, released_flow
+
+COSTS = {"l1": "$L^1$", "l1.5": "$L^{1.5}$", "euclidean": "$L^2$", "l4": "$L^4$"}
+ARROWS = 250
+
+
+def fit(name: str, steps: int) -> None:
+    def progress(step: int, steps: int, cost: float) -> None:
+        print(f"{name} {step}/{steps}: held-out cost {cost:.4f}", flush=True)
+
+    map_ = monge_between(
+        released_flow("two_moons"), IdentityFlow(2), cost=name, steps=steps, tolerance=3e-4, progress=progress
+    )
+    print(map_.report)
+    assert map_.report is not None
+    x, s = map_.sample(4096, torch.Generator().manual_seed(1))
+    keep(f"cost_{name}", map_.gp, dataclasses.asdict(map_.report) | {"steps": steps}, x=x, s=s)
+
+
+@styled()
+def draw(found: dict[str, Any]) -> Figure:
+    """Arrows x -> s(f(x)) of the same points under each cost; below, which target each colour of the data has."""
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    axes = figure.subplots(2, len(found))
+    for column, (name, (numbers, arrays)) in enumerate(found.items()):
+        x, s = arrays["x"], arrays["s"]
+        upper, lower = axes[:, column]
+        few = slice(0, ARROWS)
+        upper.quiver(
+            *x[few].T, *(s[few] - x[few]).T, angles="xy", scale_units="xy", scale=1, width=0.004, color=CYCLE[0]
+        )
+        upper.scatter(*x[few].T, s=3, color=PALE, zorder=0)
+        lower.scatter(*s.T, s=2, c=polar_colours(x))
+        for ax in (upper, lower):
+            frame_map(ax, (-4.0, 4.0, -3.4, 3.4))
+        title(
+            upper, COSTS[name],
+            [
+                f"cost {numbers['cost']['mean']:.3f}, before {numbers['cost_start']:.3f}",
+                f"optimum {numbers['optimum']:.3f}, gap {100 * numbers['gap']['mean']:.2f} %",
+            ],
+        )  # fmt: skip
+    axes[0, 0].set_ylabel("moves")
+    axes[1, 0].set_ylabel("images, coloured by the data")
+    return figure
+
+
+def cross_table(found: dict[str, Any]) -> str:
+    """Every map (row) under every cost (column), and its certificate for that cost: what 'the best map' depends on."""
+    lines = ["| map for | " + " | ".join(COSTS[name].strip("$") for name in found) + " |", "| --- |" + " --: |" * 4]
+    for name, (_, arrays) in found.items():
+        x, s = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["s"])
+        cells = []
+        for other in found:
+            cost, draws = as_cost(other), torch.Generator().manual_seed(0)
+            gap = certificate(x, s, 512, 4, draws, cost).mean
+            cells.append(f"{cost(x, s).mean().item():.3f} ({100 * gap:.1f} %)")
+        lines.append(f"| {COSTS[name].strip('$')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--again", action="store_true", help="fit even where results are there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in COSTS:
+        if options.again or kept(f"cost_{name}") is None:
+            fit(name, options.steps)
+    found = {name: kept(f"cost_{name}") for name in COSTS}
+    draw(found).savefig(DOCS / "costs.png", dpi=110)
+    print(cross_table(found))
+    print(DOCS / "costs.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ BUDGET ?= quick
 SWEEP ?= lambda
 LAUNCHER ?= joblib
 PRETRAINED ?= pretrained
+MODELS ?= ours
 DEVICE ?=
 OVERRIDES ?=
 
@@ -16,7 +17,7 @@ SITE := $(ENV)-docs
 LIBRARIES := .venv-libraries
 PY := $(ENV)/bin/python
 READY := $(ENV)/.ready
-OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(OVERRIDES)
+OPTIONS = budget=$(BUDGET) models=$(MODELS) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(OVERRIDES)
 REPRODUCE := $(shell sed -n 's/^\(reproduce-[a-z0-9-]*\):.*/\1/p' $(SELF))
 ITEMS := $(REPRODUCE:reproduce-%=%)
 
@@ -26,7 +27,7 @@ ITEMS := $(REPRODUCE:reproduce-%=%)
 .PHONY: help setup test test-libraries lint bench report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
 
 help:
-	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
+	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(SELF) | while IFS="$$(printf '\t')" read -r target text; \
 		do printf '  %-20s %s\n' "$$target" "$$text"; done
 

@@ -26,9 +26,19 @@ def passes(steps: int, n: int, batch: int) -> int:
     return max(1, round(steps / max(1, n // batch)))
 
 
+def whose(option: str, models: str) -> str:
+    """`${whose:OPTION,${models}}`: in the defaults of a dataset, the option of its VAE or flow in the chosen models.
+
+    >>> whose("ffjord", "ours"), whose("ffjord", "authors")
+    ('ffjord', 'ffjord_authors')
+    """
+    return option if models == "ours" else f"{option}_{models}"
+
+
 def register_resolvers() -> None:
     """Make the resolvers known to OmegaConf."""
     OmegaConf.register_new_resolver("image_channels", image_channels, replace=True)
     OmegaConf.register_new_resolver("image_side", image_side, replace=True)
     OmegaConf.register_new_resolver("columns", columns, replace=True)
     OmegaConf.register_new_resolver("passes", passes, replace=True)
+    OmegaConf.register_new_resolver("whose", whose, replace=True)

@@ -105,7 +105,7 @@ class PointsConfig(DatasetConfig):
 @dataclass
 class VaeConfig:
     name: str
-    weights: Optional[str]  # a safetensors file with the released names: frozen instead of trained
+    weights: Optional[str]  # frozen instead of trained: a safetensors file with the released names, or authors:NAME
     latent_dim: int
     alpha: float
     beta: float
@@ -124,7 +124,7 @@ class FlowConfig:
     """What every flow has; each family adds its own settings."""
 
     name: str
-    weights: Optional[str]
+    weights: Optional[str]  # as of the VAE
     epochs: int
     batch_size: int
 
@@ -277,6 +277,13 @@ class LoggerConfig:
     project: str = "gpot"
     mode: str = WandbMode.auto.value  # of W&B; checks.logger_fits says which there are
     figures: int = 5  # how often in a run pictures are drawn; 0: never
+
+
+@dataclass
+class ModelsConfig:
+    """Whose frozen models a dataset brings: `ours`, or where the paper's authors published them `authors`."""
+
+    name: str
 
 
 @dataclass
@@ -474,6 +481,7 @@ class Config:
     bounds: BoundsConfig
     report: ReportConfig
     paths: PathsConfig
+    models: ModelsConfig
     vae: Optional[VaeConfig] = None  # of datasets of images
     sweep: Optional[SweepConfig] = None  # of a ready sweep
     search: Optional[SearchConfig] = None  # of scripts/search.py
@@ -492,6 +500,7 @@ GROUPS: dict[str, type] = {
     "logger": LoggerConfig,
     "budget": BudgetConfig,
     "paths": PathsConfig,
+    "models": ModelsConfig,
     "sweep": SweepConfig,
     "search": SearchConfig,
 }

@@ -26,19 +26,28 @@ def check_file(path: str | Path) -> Path:
 
 
 def load_released(module: nn.Module, path: str | Path) -> None:
-    """Copies every tensor of a safetensors file into the parameter or buffer of the same name, or changes nothing.
+    """Copies every tensor of a safetensors file into a module: see `copy_released`.
 
-    Prefixes shared by all names (`PREFIXES`) count neither in the file nor in the module; counters are left
-    out. Values take the module's dtype and device. Raises BadInput with the names that are missing, unexpected or of
-    another shape, and DataMissing where there is no file.
+    Raises BadInput where it is another file, and DataMissing where there is none.
     """
     path = check_file(path)
     try:
-        found = _strip(load_file(path))
+        tensors = load_file(path)
     except SafetensorError as error:
         raise BadInput(
             f"'{path}' is not a safetensors file ({error}). Convert a state dict with safetensors.torch.save_file."
         ) from error
+    copy_released(module, tensors, path)
+
+
+def copy_released(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Copies every tensor of a state dict into the parameter or buffer of the same name, or changes nothing.
+
+    Prefixes shared by all names (`PREFIXES`) count neither in the state dict nor in the module; counters are left
+    out. Values take the module's dtype and device. path: where the tensors are from, for errors.
+    Raises BadInput with the names that are missing, unexpected or of another shape.
+    """
+    found = _strip(tensors)
     wanted = _strip(module.state_dict(keep_vars=True))
     common = sorted(wanted.keys() & found.keys())
     shapes = [(name, tuple(found[name].shape), tuple(wanted[name].shape)) for name in common]

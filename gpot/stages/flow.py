@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,6 @@ from gpot.config.choices import Source
 from gpot.config.schema import Config
 from gpot.data.datamodule import ArrayDataModule
 from gpot.flows.base import FrozenFlow, pull_back
-from gpot.flows.weights import load_released
 from gpot.progress import track
 from gpot.stages import families
 from gpot.stages.common import device_of, generator
@@ -23,7 +23,7 @@ from gpot.stages.plain import plain
 from gpot.stages.points import points_of, points_stage
 from gpot.stages.run import describe, paper_lines
 from gpot.stages.stage import WEIGHTS, Bench, Stage
-from gpot.stages.vae import weights_hash
+from gpot.stages.weights import load_weights, weights_hash
 from gpot.store import Artifact
 from gpot.tracking.names import VAL_NLL
 from gpot.training.callbacks import KeepBest
@@ -64,7 +64,7 @@ def flow_stage(config: Config) -> Stage:
 
 def _load(config: Config, bench: Bench) -> Mapping[str, Any]:
     flow = families.network(config.flow, config.dataset.dim, training=True)
-    load_released(flow, str(config.flow.weights))
+    load_weights(flow, str(config.flow.weights), Path(config.paths.data))
     return bench.keep(flow, None)
 
 

@@ -17,14 +17,14 @@ from gpot.config.schema import Config, ImagesConfig, VaeConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.data.images import ImageSource, image_index
 from gpot.errors import BadConfig
-from gpot.flows.weights import check_file, load_released
 from gpot.progress import track
 from gpot.stages.common import device_of
 from gpot.stages.plain import plain, without
 from gpot.stages.run import describe
 from gpot.stages.sources import image_source
 from gpot.stages.stage import WEIGHTS, Bench, Stage
-from gpot.store import Artifact, file_sha256
+from gpot.stages.weights import load_weights, weights_hash
+from gpot.store import Artifact
 from gpot.training.fit import fit, intervals
 from gpot.training.vae import VAEModule
 from third_party.btcvae import BetaTCVAE
@@ -54,18 +54,13 @@ def network(dataset: ImagesConfig, vae: VaeConfig) -> BetaTCVAE:
     return BetaTCVAE(dataset.image_size, dataset.channels, vae.latent_dim)
 
 
-def weights_hash(path: str) -> str:
-    """sha256 of a user's file of weights. Raises: DataMissing if there is none."""
-    return file_sha256(check_file(path))
-
-
 def vae_stage(config: Config) -> Stage:
     """The autoencoder's weights (`weights.safetensors`), with the released names."""
     dataset, vae = groups(config)
     shape = {"image_size": dataset.image_size, "channels": dataset.channels}
     if vae.weights is not None:
         frozen = {"name": vae.name, "latent_dim": vae.latent_dim} | shape | {"sha256": weights_hash(vae.weights)}
-        return Stage("vae", 1, {"vae": frozen}, (), partial(_load, dataset, vae), config.seed)
+        return Stage("vae", 1, {"vae": frozen}, (), partial(_load, config), config.seed)
     settings = {
         "dataset": {"name": dataset.name, "n_images": dataset.n_images} | shape,
         "vae": without(vae, "weights"),
@@ -78,9 +73,10 @@ def vae_stage(config: Config) -> Stage:
     )  # fmt: skip
 
 
-def _load(dataset: ImagesConfig, vae: VaeConfig, bench: Bench) -> Mapping[str, Any]:
+def _load(config: Config, bench: Bench) -> Mapping[str, Any]:
+    dataset, vae = groups(config)
     frozen = network(dataset, vae)
-    load_released(frozen, str(vae.weights))
+    load_weights(frozen, str(vae.weights), Path(config.paths.data))
     return bench.keep(frozen, None)
 
 

@@ -1,9 +1,9 @@
 """Checkpoints as `torch.save` writes them, a state dict or a whole module, read without running anything of theirs.
 
-Two layouts: a zip archive (`data.pkl`, and one entry of raw numbers per storage), and before PyTorch 1.6 one stream (a magic
-number, a protocol number, a description of the machine, the pickle, the list of storages, then each storage's length and
-numbers). A tensor in the pickle is a reference to a storage with offset, shape and strides; both layouts are checked
-against the file's size before memory is taken.
+Two layouts: a zip archive (`data.pkl`, and one entry of raw numbers per storage), and before PyTorch 1.6 one stream (a
+magic number, a protocol number, a description of the machine, the pickle, the list of storages, then each storage's
+length and numbers). A tensor in the pickle is a reference to a storage with offset, shape and strides; both layouts are
+checked against the file's size before memory is taken.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -85,27 +86,34 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 Loader = Callable[[_Storage], Tensor]
 
 
-def _read_archive(file: IO[bytes], what: str, size: int) -> tuple[Any, Loader]:
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Whatever a zip archive's bytes say ends in BadInput."""
     try:
+        yield
+    except BadInput:  # a ValueError too
+        raise
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError) as error:
+        raise _broken(what, error) from error
+
+
+def _read_archive(file: IO[bytes], what: str, size: int) -> tuple[Any, Loader]:
+    with _reading(what):
         archive = zipfile.ZipFile(file)
         entries = {entry.filename: entry for entry in archive.infolist()}
         pickles = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
         # torch.save compresses nothing; what is not compressed is no larger than the file
-        packed = [n for n, e in entries.items() if e.compress_type != zipfile.ZIP_STORED or e.file_size > size]
-        if len(pickles) != 1 or packed or sum(entry.file_size for entry in entries.values()) > size:
+        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries.values())
+        if len(pickles) != 1 or not stored or sum(entry.file_size for entry in entries.values()) > size:
             raise BadInput(f"{what} is a zip archive, and not one that torch.save wrote.")
         folder = pickles[0].rpartition("data.pkl")[0]
         if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") != b"little":
             raise BadInput(f"{what} was written on a big-endian machine, which gpot does not read.")
         content = read_pickle(io.BytesIO(archive.read(pickles[0])), what, _reference)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _broken(what, error) from error
 
     def load(storage: _Storage) -> Tensor:
-        try:
+        with _reading(what):
             return _numbers(storage, archive.read(f"{folder}data/{storage.key}"), what)
-        except (zipfile.BadZipFile, KeyError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-            raise _broken(what, error) from error
 
     return content, load
 

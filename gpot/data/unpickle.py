@@ -1,7 +1,7 @@
 """Pickles read as data: an interpreter of the pickle language that imports nothing and calls nothing.
 
-A pickle is a program for a stack machine, and Python's own reader runs what it says: any function of any module. Here the
-same program builds numbers, strings, tuples, lists, dicts and sets; a class or function that it names stays a name
+A pickle is a program for a stack machine, and Python's own reader runs what it says: any function of any module. Here
+the same program builds numbers, strings, tuples, lists, dicts and sets; a class or function that it names stays a name
 (:class:`Name`), and what it would make with one is a record of what it was to be made of (:class:`Made`). So a pickled
 module can be read without the code of its classes, and a hostile one builds at most odd records.
 """
@@ -62,7 +62,7 @@ def read_pickle(file: IO[bytes], what: str, refer: Callable[[Any], Any]) -> Any:
         raise
     except _Refused as refused:
         raise _bad(what, str(refused)) from None
-    # whatever a file's bytes say must end in one error: of an operation without its operands, of another type, cut short
+    # whatever a file's bytes say must end in one error: operands that are missing, of another type, cut short
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise _bad(what, f"{type(error).__name__}: {error}") from error
     raise _bad(what, "it has no end")

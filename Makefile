@@ -4,7 +4,7 @@ BUDGET ?= quick
 SWEEP ?= lambda
 LAUNCHER ?= joblib
 PRETRAINED ?= pretrained
-MODELS ?= ours
+MODELS ?=
 DEVICE ?=
 OVERRIDES ?=
 
@@ -17,7 +17,7 @@ SITE := $(ENV)-docs
 LIBRARIES := .venv-libraries
 PY := $(ENV)/bin/python
 READY := $(ENV)/.ready
-OPTIONS = budget=$(BUDGET) models=$(MODELS) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(OVERRIDES)
+OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(if $(MODELS),models=$(MODELS)) $(OVERRIDES)
 REPRODUCE := $(shell sed -n 's/^\(reproduce-[a-z0-9-]*\):.*/\1/p' $(SELF))
 ITEMS := $(REPRODUCE:reproduce-%=%)
 

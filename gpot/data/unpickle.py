@@ -248,6 +248,6 @@ _OPERATIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "FROZENSET": lambda machine, _: machine.stack.append(set(map(_scalar, machine.to_mark()))),
     "MEMOIZE": lambda machine, _: machine.memory.update({len(machine.memory): machine.top()}),
     "POP": lambda machine, _: machine.stack.pop(),
-    "POP_MARK": lambda machine, _: machine.to_mark(),
+    "POP_MARK": lambda machine, _: machine.to_mark().clear(),
     "DUP": lambda machine, _: machine.stack.append(machine.top()),
 }

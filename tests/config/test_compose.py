@@ -96,7 +96,7 @@ def test_every_option_of_every_group_composes(number: int, tmp_path: Path, monke
         overrides.append("vae.latent_dim=2")
     config = compose("train_gp", overrides)
     named = {group: getattr(config, group).name for group in chosen if group != "paths"}
-    # bnaf_released, ffjord_mnist and ridge_small are settings of a family
+    # bnaf_authors, ffjord_mnist and ridge_small are settings of a family
     chosen["gp"] = chosen["gp"].removesuffix("_small")
     family = {g: o.partition("_")[0] if g in ("vae", "flow") else o for g, o in chosen.items()}
     assert named == {group: family[group] for group in named}, "the command line wins over the budget's own choices"

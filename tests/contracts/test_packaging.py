@@ -131,11 +131,12 @@ def test_table1_is_one_script_with_the_options_given():
         "BUDGET=smoke",
         "PRETRAINED=null",
         "DEVICE=cpu",
+        "MODELS=authors",
         "OVERRIDES=seed=1",
     )
     result = make(*command)
     assert result.returncode == 0, result.stderr
-    expected = ".venv/bin/python scripts/report.py experiment=table1 budget=smoke pretrained=null device=cpu seed=1"
+    expected = ".venv/bin/python scripts/report.py experiment=table1 budget=smoke pretrained=null device=cpu models=authors seed=1"
     assert result.stdout.split() == expected.split()
 
 

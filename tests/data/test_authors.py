@@ -22,9 +22,9 @@ from gpot.data.authors import AUTHORS, authors_tensors
 from gpot.data.checkpoints import read_checkpoint
 from gpot.errors import BadConfig, BadInput, DataMissing
 from gpot.flows.weights import copy_released
-from gpot.stages.flow import flow_recipe, flow_stage, load_flow
+from gpot.stages.flow import flow_stage, load_flow
+from gpot.stages.stage import open_workshop
 from gpot.stages.vae import load_vae, vae_stage
-from gpot.store import Store
 from tests.conftest import shared_path
 from tests.data.test_checkpoints import foreign, same, save
 from third_party.bnaf import BNAF
@@ -139,31 +139,34 @@ def test_without_a_network_the_error_says_what_to_put_where(
         assert part in said
 
 
+def below(folder: Path) -> list[str]:
+    return [f"paths.data={folder / 'data'}", f"paths.artifacts={folder / 'artifacts'}"]
+
+
 @pytest.mark.parametrize("dataset", ["eight_gaussians", "two_moons"])
 def test_flow_of_a_2d_dataset(served: Served, tmp_path: Path, dataset: str) -> None:
-    config = compose("train_gp", ["models=authors", f"dataset={dataset}", f"paths.data={tmp_path / 'data'}"])
-    store = Store(tmp_path / "artifacts")
-    recipe = flow_recipe(config, None)
+    config = compose("train_gp", ["models=authors", f"dataset={dataset}", *below(tmp_path)])
+    key = flow_stage(config).key
     assert not (tmp_path / "data").exists(), "no file is needed for a key"
-    artifact = flow_stage(config, store)
+    artifact = open_workshop(config).make(flow_stage(config))
+    assert artifact.key == key
     flow = load_flow(config, artifact)
-    assert artifact.key == recipe.key
     assert same(flow.flow.model.state_dict(), served.states[f"bnaf_{dataset}"])
     other = compose("train_gp", [f"dataset={dataset}", "flow=bnaf_authors"])
-    assert flow_recipe(other, None).key == recipe.key, "one by one or all at once"
+    assert flow_stage(other).key == key, "one by one or all at once"
 
 
 def test_models_of_dsprites(served: Served, tmp_path: Path) -> None:
-    config = compose("train_gp", ["models=authors", f"paths.data={tmp_path / 'data'}"])
-    store = Store(tmp_path / "artifacts")
-    assert same(load_vae(config, vae_stage(config, store)).state_dict(), served.states["btcvae_dsprites"])
-    flow = load_flow(config, flow_stage(config, store))
+    config = compose("train_gp", ["models=authors", *below(tmp_path)])
+    vae, flow = (open_workshop(config).make(stage(config)) for stage in (vae_stage, flow_stage))
+    assert same(load_vae(config, vae).state_dict(), served.states["btcvae_dsprites"])
+    flow = load_flow(config, flow)
     assert same({f"model.{k}": v for k, v in flow.flow.model.state_dict().items()}, served.states["ffjord_dsprites"])
 
 
 def test_vae_of_mnist(served: Served, tmp_path: Path) -> None:
-    config = compose("train_vae", ["dataset=mnist", "vae=btcvae_authors_mnist", f"paths.data={tmp_path / 'data'}"])
-    artifact = vae_stage(config, Store(tmp_path / "artifacts"))
+    config = compose("train_vae", ["dataset=mnist", "vae=btcvae_authors_mnist", *below(tmp_path)])
+    artifact = open_workshop(config).make(vae_stage(config))
     assert same(load_vae(config, artifact).state_dict(), served.states["btcvae_mnist"])
 
 
@@ -175,7 +178,7 @@ def test_a_dataset_without_published_models_keeps_ours() -> None:
 
 def test_an_option_for_another_dataset_says_which_there_are() -> None:
     with pytest.raises(BadConfig, match="bnaf_eight_gaussians, bnaf_two_moons"):
-        flow_recipe(compose("train_gp", ["dataset=pinwheel", "flow=bnaf_authors"]), None)
+        flow_stage(compose("train_gp", ["dataset=pinwheel", "flow=bnaf_authors"]))
 
 
 @pytest.mark.parametrize(

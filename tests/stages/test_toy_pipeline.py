@@ -201,7 +201,7 @@ def test_the_released_flow_has_its_known_numbers(tmp_path: Path) -> None:
     """upstream-facts.md, section 10: cost 1.4349, loss 2.3997, floor 1.022 on two moons."""
     weights = shared_path("reference/weights/gpflow_moons_bnaf.safetensors")
     config = tiny(
-        tmp_path, "experiment=fig4", "flow=bnaf_released", f"flow.weights={weights}", "dataset.n_points=60000",
+        tmp_path, "experiment=fig4", "flow=bnaf_authors", f"flow.weights={weights}", "dataset.n_points=60000",
         "evaluate.n_data=10000", "evaluate.optimum_sizes=[1000]", "gp.n_validation=1000",
     )  # fmt: skip
     workshop = open_workshop(config)

@@ -136,7 +136,8 @@ def test_table1_is_one_script_with_the_options_given():
     )
     result = make(*command)
     assert result.returncode == 0, result.stderr
-    expected = ".venv/bin/python scripts/report.py experiment=table1 budget=smoke pretrained=null device=cpu models=authors seed=1"
+    options = "budget=smoke pretrained=null device=cpu models=authors seed=1"
+    expected = f".venv/bin/python scripts/report.py experiment=table1 {options}"
     assert result.stdout.split() == expected.split()
 
 

@@ -116,3 +116,14 @@ def test_results_are_strict_json(tmp_path: Path) -> None:
         assert json.dumps(json.loads(path.read_text(encoding="utf-8")), allow_nan=False)
     with pytest.raises(DataMissing, match="make numbers"):
         read_results(tmp_path / "none")
+
+
+@pytest.mark.parametrize("package", ["maths", "gp", "flows", "evaluation", "library", "between", "uses"])
+def test_the_reference_has_every_module(package: str) -> None:
+    page = (ROOT / "docs" / "api" / f"{package}.md").read_text(encoding="utf-8")
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "gpot" / package).rglob("*.py")
+        if not path.name.startswith("_")
+    }
+    assert set(re.findall(r"^::: (\S+)$", page, re.MULTILINE)) == modules

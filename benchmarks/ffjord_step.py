@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from benchmarks.measure import least  # noqa: E402
+from benchmarks.measure import in_own_process, least, write_result  # noqa: E402
 from third_party.ffjord import FFJORD, model  # noqa: E402
 
 DIM, BATCH = 10, 1024
@@ -68,20 +66,11 @@ def main() -> None:
     for case in CASES:
         found = {}
         for way in WAYS:
-            command = [sys.executable, str(Path(__file__).resolve()), "--measure", way, case]
-            command += ["--threads", str(options.threads), "--repeats", str(options.repeats)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found[way] = json.loads(done.stdout.splitlines()[-1])
+            scale = ["--threads", options.threads, "--repeats", options.repeats]
+            found[way] = in_own_process(__file__, ["--measure", way, case, *scale])
         rows.append({"case": case, "batch": BATCH, **found})
         print(f"{case:>9} " + " ".join(f"{found[way]['seconds']:>10.3f} {found[way]['peak_mb']:>6.0f}" for way in WAYS))
-    result = {
-        "item": "ffjord_step", "rows": rows, "threads": options.threads,
-        "clock": "process" if options.threads == 1 else "wall",
-        "versions": {"torch": torch.__version__, "python": platform.python_version()}, "machine": platform.machine(),
-    }  # fmt: skip
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(options.out)
+    write_result(options.out, "ffjord_step", rows, options.threads)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +30,7 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from benchmarks.dense import dense_velocity  # noqa: E402
-from benchmarks.measure import least  # noqa: E402
+from benchmarks.measure import in_own_process, least, write_result  # noqa: E402
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity  # noqa: E402
 from gpot.maths.charts import Chart, from_cube, to_cube  # noqa: E402
 from gpot.maths.integrate import integrate  # noqa: E402
@@ -72,20 +70,18 @@ def measure(kind: str, dim: int, n_steps: int, repeats: int) -> dict[str, float]
     return least(lambda: step(8), lambda: step(BATCH), repeats)
 
 
-def in_own_process(kind: str, dim: int, n_steps: int, repeats: int, threads: int) -> dict[str, float]:
+def measured(kind: str, dim: int, n_steps: int, repeats: int, threads: int) -> dict[str, float]:
     """:func:`measure` in a fresh interpreter."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--measure", kind, str(dim), str(n_steps), str(repeats)]
-    done = subprocess.run([*command, "--threads", str(threads)], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return in_own_process(__file__, ["--measure", kind, dim, n_steps, repeats, "--threads", threads])
 
 
 def dense_row(dim: int, repeats: int, threads: int) -> dict[str, float | str | None]:
     """The dense measurement, or nulls with a note where it would not fit."""
-    expected = N_STEPS * in_own_process("dense", dim, 1, 1, threads)["peak_mb"]
+    expected = N_STEPS * measured("dense", dim, 1, 1, threads)["peak_mb"]
     if expected > MEMORY_LIMIT_MB:
         note = f"dense not run: {N_STEPS} steps would need about {expected:.0f} MB, more than {MEMORY_LIMIT_MB:.0f}"
         return {"dense_seconds": None, "dense_peak_mb": None, "note": note}
-    timing = in_own_process("dense", dim, N_STEPS, repeats, threads)
+    timing = measured("dense", dim, N_STEPS, repeats, threads)
     return {"dense_seconds": timing["seconds"], "dense_peak_mb": timing["peak_mb"]}
 
 
@@ -124,21 +120,10 @@ def main() -> None:
         fast, slow = (5, 1 if dim > 2 else 5) if options.quick else (10, 2 if dim > 2 else 10)
         dense = dense_row(dim, slow, options.threads)
         for velocity in ("mlp", "ridge"):
-            timing = in_own_process(velocity, dim, N_STEPS, fast, options.threads)
+            timing = measured(velocity, dim, N_STEPS, fast, options.threads)
             rows.append({"dim": dim, "velocity": velocity, "batch": BATCH, **timing, **dense})
-    result = {
-        "item": "gp_step",
-        "rows": rows,
-        "steps": N_STEPS,
-        "threads": options.threads,
-        "clock": "process" if options.threads == 1 else "wall",
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "machine": platform.machine(),
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
     print(table(rows))
-    print(options.out)
+    write_result(options.out, "gp_step", rows, options.threads, steps=N_STEPS)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""Seconds and peak memory of a call, in this process."""
+"""Seconds and peak memory of a call, in this process or in a fresh one; and the file that a benchmark writes."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import platform
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,6 +31,28 @@ def least(warm_up: Callable[[], object], call: Callable[[], object], repeats: in
         call()
         seconds.append(clock() - start)
     return {"seconds": min(seconds), "peak_mb": resident_mb("VmHWM") - before}
+
+
+def in_own_process(
+    script: str, arguments: Sequence[object], environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What a script prints as JSON in its last line, run in a fresh interpreter: what one measurement leaves behind is
+    no part of the next."""
+    command = [sys.executable, str(Path(script).resolve()), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def write_result(out: Path, item: str, rows: Sequence[Mapping[str, Any]], threads: int, **more: Any) -> None:
+    """The rows of a benchmark with what they were measured by: clock, versions, machine."""
+    result = {
+        "item": item, "rows": rows, **more, "threads": threads, "clock": "process" if threads == 1 else "wall",
+        "versions": {"torch": torch.__version__, "python": platform.python_version()}, "machine": platform.machine(),
+    }  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=2) + "\n")
+    print(out)
 
 
 def resident_mb(field: str) -> float:

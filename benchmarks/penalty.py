@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from benchmarks.gp_step import HIDDEN, N_STEPS, WIDTH  # noqa: E402
-from benchmarks.measure import least  # noqa: E402
+from benchmarks.measure import in_own_process, least, write_result  # noqa: E402
 from gpot.gp.flow import GaussianPreservingFlow  # noqa: E402
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity  # noqa: E402
 from gpot.maths.charts import Chart  # noqa: E402
@@ -85,11 +83,8 @@ def main() -> None:
     for dim, kind, batch, particles in CASES:
         runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for way in WAYS * ROUNDS:
-            command = [sys.executable, str(Path(__file__).resolve()), "--measure", way]
-            command += [str(dim), kind, str(batch), str(particles)]
-            command += ["--threads", str(options.threads), "--repeats", str(options.repeats)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            runs[way].append(json.loads(done.stdout.splitlines()[-1]))
+            scale = ["--threads", options.threads, "--repeats", options.repeats]
+            runs[way].append(in_own_process(__file__, ["--measure", way, dim, kind, batch, particles, *scale]))
         found = {way: min(each, key=lambda run: run["seconds"]) for way, each in runs.items()}
         assert abs(found["at once"]["loss"] / found["in turn"]["loss"] - 1.0) < 1e-5
         ratio = found["in turn"]["seconds"] / found["at once"]["seconds"]
@@ -97,14 +92,7 @@ def main() -> None:
         print(f"{dim:>4} {kind:>9} {batch:>6} {particles:>8} " + " ".join(
               f"{found[way]['seconds']:>{w}.4f}" for way, w in zip(WAYS, (9, 10, 10), strict=True))
               + f" {ratio:>6.1f}x {found['in turn']['peak_mb']:>6.0f} {found['at once']['peak_mb']:>6.0f}")  # fmt: skip
-    result = {
-        "item": "penalty", "rows": rows, "steps": N_STEPS, "threads": options.threads,
-        "clock": "process" if options.threads == 1 else "wall",
-        "versions": {"torch": torch.__version__, "python": platform.python_version()}, "machine": platform.machine(),
-    }  # fmt: skip
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(options.out)
+    write_result(options.out, "penalty", rows, options.threads, steps=N_STEPS)
 
 
 if __name__ == "__main__":

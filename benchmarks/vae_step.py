@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from benchmarks.measure import least  # noqa: E402
+from benchmarks.measure import in_own_process, least, write_result  # noqa: E402
 from third_party.btcvae import BetaTCVAE, Estimator, btcvae_loss, training_forward  # noqa: E402
 
 BATCH = 64
@@ -87,22 +85,13 @@ def main() -> None:
         for precision in PRECISIONS:
             found = {}
             for form in FORMS:
-                command = [sys.executable, str(Path(__file__).resolve()), "--measure", form, precision]
-                command += ["--threads", str(options.threads), "--repeats", str(options.repeats)]
+                scale = ["--threads", options.threads, "--repeats", options.repeats]
                 clean = {name: value for name, value in os.environ.items() if name not in KEEP}
-                done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean | variables)
-                found[form] = json.loads(done.stdout.splitlines()[-1])
+                found[form] = in_own_process(__file__, ["--measure", form, precision, *scale], clean | variables)
             plain, fast = (found[form]["images_per_second"] for form in FORMS)
             rows.append({"memory": memory, "precision": precision, "batch": BATCH, "faster": fast / plain, **found})
             print(f"{memory:>8} {precision:>9} {plain:>9.0f} {fast:>9.0f} {fast / plain:>6.2f}x")
-    result = {
-        "item": "vae_step", "rows": rows, "threads": options.threads,
-        "clock": "process" if options.threads == 1 else "wall",
-        "versions": {"torch": torch.__version__, "python": platform.python_version()}, "machine": platform.machine(),
-    }  # fmt: skip
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(options.out)
+    write_result(options.out, "vae_step", rows, options.threads)
 
 
 if __name__ == "__main__":

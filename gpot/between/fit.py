@@ -3,7 +3,7 @@ r"""The fit of a Monge map between two flows: min over s of E c(x, g^-1(s(f(x)))
 Prior samples z ~ N(0, I) stand for f(x), x = f^-1(z): no data is needed. The steps: the rotation of s, by descent from
 several starts (for a general g there is no closed form); then the velocity, by Adam with one cycle of the learning
 rate, under a guard: the log-determinant error is measured on held-out points, the time grid is refined where it passes
-its tolerance, and only parameters that keep the law are kept.
+its tolerance, and only parameters that keep the Gaussian are kept.
 """
 
 from __future__ import annotations

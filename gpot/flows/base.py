@@ -154,22 +154,6 @@ def pull_back(
     return x
 
 
-class IdentityFlow(nn.Module):
-    """f(x) = x: codes that no flow has moved."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (n, d), and a log-determinant of 0 (n,)."""
-        return x, x.new_zeros(len(x))
-
-    def inverse(self, z: Tensor) -> Tensor:
-        """z (n, d)."""
-        return z
-
-
 def require_shape(y: Tensor, flow: nn.Module, dim: int) -> Tensor:
     """y, if it is (n, dim) and of the dtype of the flow's parameters; otherwise BadInput says what to change."""
     name = type(flow).__name__

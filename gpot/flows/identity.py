@@ -1,4 +1,7 @@
-"""The flow of N(0, I) itself: with it as the target a map between two flows is the paper's map to the Gaussian."""
+"""The flow that moves nothing: that of N(0, I) itself, and of codes that no flow has moved.
+
+With it as the target a map between two flows is the paper's map to the Gaussian.
+"""
 
 from __future__ import annotations
 

@@ -66,9 +66,9 @@ def descend(
     until: float | None = None,
     progress: bool = True,
 ) -> Course:
-    """Train s on pairs (x, z): gp holds the best validation that keeps the law when this returns.
+    """Train s on pairs (x, z): gp holds the best validation that keeps the Gaussian when this returns.
 
-    until: the time (monotonic) at which the cycle ends. Raises: FidelityLost where no validation keeps the law;
+    until: the time (monotonic) at which the cycle ends. Raises: FidelityLost where no validation keeps the Gaussian;
     TrainingDiverged where the loss is not finite.
     """
     optimizer = torch.optim.Adam(gp.parameters(), lr=training.rate)

@@ -33,7 +33,7 @@ from gpot.stages.evaluate import held_out
 from gpot.stages.flow import flow_stage, load_flow, prior_pairs, push, split
 from gpot.stages.maps import codes_of, map_of, settings_of, stages_of
 from gpot.stages.plain import plain
-from gpot.stages.points import points_of, points_stage
+from gpot.stages.points import points_in, points_stage
 from gpot.stages.stage import Bench, Stage
 
 _POTENTIAL = "potential.safetensors"
@@ -87,7 +87,7 @@ def _bound(config: Config, bench: Bench) -> Mapping[str, Any]:
         assert isinstance(monge.flow, FrozenFlow)
         x = prior_pairs(monge.flow, config.evaluate.n_prior, draw, what)[0]
     else:
-        x = held_out(config, points_of(next(iter(bench.inputs.values()))))
+        x = held_out(config, points_in(bench.inputs))
     z = codes_of(monge, x, "mapping held-out points")
     inside = torch.isfinite(z).all(1)
     bound = bound_by(Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL)), x[inside], z[inside])
@@ -111,6 +111,6 @@ def _pairs(config: Config, bench: Bench) -> tuple[Tensor, Tensor]:
     if config.gp.source is Source.prior:
         x, z, _ = prior_pairs(flow, n, generator(config.seed, 6), "pulling prior samples back for a bound")
         return x, z
-    data = points_of(next(artifact for name, artifact in bench.inputs.items() if name != "flow"))
+    data = points_in(bench.inputs)
     x = data[split(len(data))[0][:n]]
     return x, push(flow, x)

@@ -20,7 +20,7 @@ from gpot.progress import track
 from gpot.stages import families
 from gpot.stages.common import device_of, generator
 from gpot.stages.plain import plain
-from gpot.stages.points import points_of, points_stage
+from gpot.stages.points import points_in, points_stage
 from gpot.stages.run import describe, paper_lines
 from gpot.stages.stage import WEIGHTS, Bench, Stage
 from gpot.stages.weights import load_weights, weights_hash
@@ -70,8 +70,7 @@ def _load(config: Config, bench: Bench) -> Mapping[str, Any]:
 
 def _train(config: Config, bench: Bench) -> Mapping[str, Any]:
     flow = families.network(config.flow, config.dataset.dim, training=True)
-    (points,) = bench.inputs.values()
-    return bench.keep(flow, partial(_fit, flow, points_of(points), config, bench))
+    return bench.keep(flow, partial(_fit, flow, points_in(bench.inputs), config, bench))
 
 
 def _fit(flow: nn.Module, points: Tensor, config: Config, bench: Bench) -> Mapping[str, Any]:
@@ -144,7 +143,7 @@ def _pair(config: Config, bench: Bench) -> Mapping[str, Any]:
         x, z, lost = prior_pairs(flow, sum(sizes), generator(config.seed, 1), "pulling prior samples back")
         parts = (x[: gp.n_train], x[gp.n_train :], z[: gp.n_train], z[gp.n_train :])
     else:
-        points = points_of(next(artifact for name, artifact in bench.inputs.items() if name != "flow"))
+        points = points_in(bench.inputs)
         x_train, x_validation = (points[rows[:n]] for rows, n in zip(split(len(points)), sizes, strict=True))
         parts = (x_train, x_validation, push(flow, x_train), push(flow, x_validation))
     names = ("x_train", "x_validation", "z_train", "z_validation")

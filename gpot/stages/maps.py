@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gpot.config.schema import Config
-from gpot.flows.base import FrozenFlow, IdentityFlow
+from gpot.flows.base import FrozenFlow
+from gpot.flows.identity import IdentityFlow
 from gpot.gp.monge import MongeMap
 from gpot.gp.orthogonal import Rotation
 from gpot.paper.rows import Row

@@ -15,7 +15,7 @@ from gpot.errors import BadConfig
 from gpot.evaluation.optimum import optimum_series
 from gpot.stages.common import generator
 from gpot.stages.flow import flow_stage, load_flow, push
-from gpot.stages.points import points_of, points_stage
+from gpot.stages.points import points_in, points_stage
 from gpot.stages.stage import Bench, Stage
 
 
@@ -32,8 +32,7 @@ def optimum_stage(config: Config) -> Stage:
 
 
 def _solve(config: Config, bench: Bench) -> Mapping[str, Any]:
-    points = next(artifact for name, artifact in bench.inputs.items() if name != "flow")
-    x = points_of(points)
+    x = points_in(bench.inputs)
     z = push(load_flow(config, bench.inputs["flow"]), x)
     draw = generator(config.seed, 5)
 

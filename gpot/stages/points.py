@@ -57,6 +57,11 @@ def _keep(points: Any, bench: Bench) -> Mapping[str, Any]:
     return {"n": len(points), "mean": points.mean(0).tolist(), "std": points.std(0).tolist()}
 
 
+def points_in(inputs: Mapping[str, Artifact]) -> Tensor:
+    """The points (n, d) float32 of a stage that reads them beside others, by whichever name theirs has."""
+    return points_of(next(inputs[name] for name in ("points", "latents") if name in inputs))
+
+
 def points_of(artifact: Artifact) -> Tensor:
     """The points (n, d) float32 of an artefact of `points_stage`."""
     return torch.from_numpy(artifact.array("mean.npy" if artifact.stage == "latents" else "points.npy")).float()

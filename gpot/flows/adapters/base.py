@@ -92,6 +92,13 @@ class ExactLogDet(nn.Module):
         return checked_inverse(self.flow.inverse(z), z, self)  # type: ignore[operator]
 
 
+def base_context(context: Tensor | None, name: str) -> Tensor:
+    """The context that the base of a flow depends on; refused where there is none."""
+    if context is None:
+        raise FlowRefused(f"the base of {name} is conditional: type gpot.fit(flow, context=c)")
+    return context
+
+
 def one_context(context: Any, like: Tensor | None, conditional: bool, name: str) -> Tensor | None:
     """The context as one row (1, k), of the dtype and device of the flow; refused where the flow takes none, or needs
     one and has none."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gpot.errors import FlowRefused, InverseNotAvailable
-from gpot.flows.adapters.base import AdaptedFlow, first_tensor, one_context
+from gpot.flows.adapters.base import AdaptedFlow, base_context, first_tensor, one_context
 from gpot.flows.bases import Base, normal_base
 
 
@@ -48,7 +48,7 @@ def _base(law: Any, embedded: Tensor | None, dim: int) -> Any:
         return normal_base(law.mean_.reshape(-1), law.log_std_.reshape(-1).exp())
     if name == "ConditionalDiagonalNormal":
         with torch.no_grad():
-            mean, log_std = law._compute_params(_needed(embedded))
+            mean, log_std = law._compute_params(base_context(embedded, "this nflows Flow"))
         return normal_base(mean.reshape(-1), log_std.reshape(-1).exp())
     if isinstance(law, torch.distributions.Distribution):
         return law
@@ -56,12 +56,6 @@ def _base(law: Any, embedded: Tensor | None, dim: int) -> Any:
         f"the base {name} of nflows is neither normal nor a product of one-dimensional laws; train the flow with "
         "StandardNormal, or say what its codes are: base=torch.distributions...."
     )
-
-
-def _needed(embedded: Tensor | None) -> Tensor:
-    if embedded is None:
-        raise FlowRefused("the base of this nflows Flow is conditional: type gpot.fit(flow, context=c)")
-    return embedded
 
 
 def adapt(flow: Any, *, context: Any = None, base: Any = None, dim: int | None = None) -> AdaptedFlow | None:

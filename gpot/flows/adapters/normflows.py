@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Uniform
 
 from gpot.errors import FlowRefused
-from gpot.flows.adapters.base import AdaptedFlow, first_tensor, one_context
+from gpot.flows.adapters.base import AdaptedFlow, base_context, first_tensor, one_context
 from gpot.flows.bases import normal_base
 
 
@@ -51,7 +51,7 @@ def _base(q0: Any, context: Tensor | None, dim: int) -> Any:
         return normal_base(q0.loc.reshape(-1), q0.log_scale.reshape(-1).exp() * warmth)
     if name == "ConditionalDiagGaussian":
         with torch.no_grad():
-            mean, log_scale = q0.context_encoder(_needed(context)).chunk(2, dim=-1)
+            mean, log_scale = q0.context_encoder(base_context(context, "this normflows flow")).chunk(2, dim=-1)
         return normal_base(mean.reshape(-1), log_scale.reshape(-1).exp())
     if name == "Uniform":
         return Uniform(q0.low.expand(dim), q0.high.expand(dim), validate_args=False)
@@ -59,12 +59,6 @@ def _base(q0: Any, context: Tensor | None, dim: int) -> Any:
         f"the base {name} of normflows is neither normal nor a product of one-dimensional laws; train the flow with "
         "DiagGaussian, or say what its codes are: base=torch.distributions...."
     )
-
-
-def _needed(context: Tensor | None) -> Tensor:
-    if context is None:
-        raise FlowRefused("the base of this normflows flow is conditional: type gpot.fit(flow, context=c)")
-    return context
 
 
 def adapt(flow: Any, *, context: Any = None, base: Any = None, dim: int | None = None) -> AdaptedFlow | None:

@@ -5,13 +5,14 @@ Automatic differentiation keeps every (d, n, H) array of every evaluation until 
 Runge-Kutta steps. Here an evaluation keeps its inputs (where d = 2 also its hidden layers, n x H each), and the
 backward pass rebuilds the rest. Values and derivatives are those of the plain formula
 (:mod:`gpot.maths.field_formulas`), which itself serves every other kind of differentiation: second derivatives (the
-Euler penalty), forward mode, `torch.func`.
+Euler penalty), `torch.func`, and forward mode, in which the ridge field has its Jacobian written out too.
 
 Notation: as in the formulas; `grad` is the gradient in w, shape (n, d), and g_x the gradient in x.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,18 +26,23 @@ sigmoid_backward = torch.ops.aten.sigmoid_backward  # (g_value, value) -> g_valu
 Inputs = Sequence[Tensor]
 Forward = Callable[..., tuple[Tensor, ...]]
 Backward = Callable[[Inputs, Inputs, Tensor], tuple[Tensor, ...]]
+Jacobians = Callable[[Inputs, Sequence[int]], list[Tensor]]
+
+_WRITTEN = 3  # of the inputs, y, p and r
 
 
 def with_written_gradient(
-    formula: Callable[..., Tensor], forward: Forward, backward: Backward
+    formula: Callable[..., Tensor], forward: Forward, backward: Backward, jacobians: Jacobians | None = None
 ) -> Callable[..., Tensor]:
     """A function equal to `formula`, whose first reverse derivative is `backward`; all other derivatives are those of
-    `formula`.
+    `formula`, or where only y, p and r move in forward mode of `jacobians`.
 
     Arguments:
         formula: tensors to one tensor.
         forward: the same tensors to (that tensor, *kept).
         backward: (inputs, kept, grad) to the gradient in each input.
+        jacobians: (inputs, which of the inputs 0, 1, 2) to those of the result in each row by row, (n, d, d). Of d
+            tangents, which `torch.func.vmap` asks for at once, they are computed once.
     """
 
     class Written(torch.autograd.Function):
@@ -48,13 +54,16 @@ def with_written_gradient(
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Inputs, output: Inputs) -> None:
+            ctx.set_materialize_grads(False)  # an input that does not move is None, and nothing is multiplied by it
             ctx.n_inputs = len(inputs)
             ctx.mark_non_differentiable(*output[1:])
             ctx.save_for_backward(*inputs, *output[1:])
             ctx.save_for_forward(*inputs, *output[1:])
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+        def backward(ctx: Any, grad: Tensor | None, *_: Tensor) -> tuple[Tensor | None, ...]:
+            if grad is None:
+                return (None,) * ctx.n_inputs
             inputs, saved = ctx.saved_tensors[: ctx.n_inputs], ctx.saved_tensors[ctx.n_inputs :]
             if torch.is_grad_enabled():  # this derivative will itself be differentiated
                 return torch.func.vjp(formula, *inputs)[1](grad)
@@ -63,8 +72,19 @@ def with_written_gradient(
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
             inputs, saved = ctx.saved_tensors[: ctx.n_inputs], ctx.saved_tensors[ctx.n_inputs :]
-            filled = tuple(torch.zeros_like(x) if u is None else u for x, u in zip(inputs, tangents, strict=True))
-            return torch.func.jvp(formula, tuple(inputs), filled)[1], *(None for _ in saved)
+            along = {k: tangent for k, tangent in enumerate(tangents) if tangent is not None}
+            moving = list(along)
+            if jacobians is not None and max(moving) < _WRITTEN:
+                matrices = zip(jacobians(inputs, moving), along.values(), strict=True)
+                products = [matrix @ tangent[..., None] for matrix, tangent in matrices]
+                return functools.reduce(torch.add, products)[..., 0], *(None for _ in saved)
+
+            def of_moving(*values: Tensor) -> Tensor:
+                given = dict(zip(moving, values, strict=True))
+                return formula(*(given.get(k, value) for k, value in enumerate(inputs)))
+
+            at = tuple(inputs[k] for k in moving)
+            return torch.func.jvp(of_moving, at, tuple(along.values()))[1], *(None for _ in saved)
 
     return lambda *inputs: Written.apply(*inputs)[0]
 
@@ -189,6 +209,28 @@ def _ridge_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, ..
     return g_y, g_p, g_r, g_weight, g_bias, torch.mm(g_slopes, p), -torch.mm(g_values, r), g_back
 
 
+def _ridge_jacobians(inputs: Inputs, moving: Sequence[int]) -> list[Tensor]:
+    r"""In y :math:`\sum b\, ((g - g^2)((1 - 2 g)\, p \cdot e - r \cdot f))\, A`, in p :math:`\sum b\, (g - g^2)\, e`,
+    in r :math:`-\sum b\, g f`: each is one product of n x K by K x d^2."""
+    _, _, _, weight, _, steep, pairs, back = inputs
+    gate, slopes, falling = _ridge_terms(inputs)
+    slope_t = gate - gate * gate
+    halves = (2, *weight.shape)
+
+    def product(factor: Tensor, rows: Tensor) -> Tensor:
+        outer = back.view(halves)[..., :, None] * rows[..., None, :]
+        if factor.ndim == 2:  # the same for both halves
+            return torch.mm(factor.t(), outer.sum(0).flatten(1))
+        return torch.mm(factor.flatten(0, 1).t(), outer.view(-1, outer[0, 0].numel()))
+
+    def one(k: int) -> Tensor:
+        if k == 0:
+            return product(torch.addcmul(falling, gate, slopes, value=-1) * slope_t, weight.expand(halves))
+        return product(slope_t, steep.view(halves)) if k == 1 else product(-gate, pairs.view(halves))
+
+    return [one(k).view(-1, weight.shape[1], weight.shape[1]) for k in moving]
+
+
 stream_field = with_written_gradient(stream_formula, _stream_forward, _stream_backward)
 tangent_field = with_written_gradient(tangent_formula, _tangent_forward, _tangent_backward)
-ridge_sum = with_written_gradient(ridge_formula, _ridge_forward, _ridge_backward)
+ridge_sum = with_written_gradient(ridge_formula, _ridge_forward, _ridge_backward, _ridge_jacobians)

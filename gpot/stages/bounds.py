@@ -29,11 +29,11 @@ from gpot.maths.transport import procrustes
 from gpot.paper.rows import Row
 from gpot.stages import families
 from gpot.stages.common import generator
-from gpot.stages.evaluate import held_out
+from gpot.stages.evaluate import held_out_rows
 from gpot.stages.flow import flow_stage, load_flow, prior_pairs, push, split
 from gpot.stages.maps import codes_of, map_of, settings_of, stages_of
 from gpot.stages.plain import plain
-from gpot.stages.points import points_in, points_stage
+from gpot.stages.points import points_by_rows, points_stage
 from gpot.stages.stage import Bench, Stage
 
 _POTENTIAL = "potential.safetensors"
@@ -47,7 +47,7 @@ def potential_stage(config: Config) -> Stage:
     }  # fmt: skip
     flow = flow_stage(config)
     inputs = (flow, points_stage(config)) if config.gp.source is Source.data else (flow,)
-    return Stage("potential", 1, settings, inputs, partial(_fit, config), config.seed)
+    return Stage("potential", 1, settings, inputs, partial(_fit, config), config.seed, partly=("latents",))
 
 
 def _fit(config: Config, bench: Bench) -> Mapping[str, Any]:
@@ -76,7 +76,7 @@ def bounds_stage(config: Config, row: Row) -> Stage:
     settings: dict[str, Any] = {"row": row.value, "law": _held_out_law(config), "seed": config.seed}
     settings |= settings_of(config, row)
     inputs = (*stages_of(config, row), potential_stage(config))
-    return Stage("bounds", 1, settings, inputs, partial(_bound, config), config.seed)
+    return Stage("bounds", 1, settings, inputs, partial(_bound, config), config.seed, partly=("latents",))
 
 
 def _bound(config: Config, bench: Bench) -> Mapping[str, Any]:
@@ -87,7 +87,8 @@ def _bound(config: Config, bench: Bench) -> Mapping[str, Any]:
         assert isinstance(monge.flow, FrozenFlow)
         x = prior_pairs(monge.flow, config.evaluate.n_prior, draw, what)[0]
     else:
-        x = held_out(config, points_in(bench.inputs))
+        points = points_by_rows(config, bench)
+        x = points.read(held_out_rows(config, points.n))
     z = codes_of(monge, x, "mapping held-out points")
     inside = torch.isfinite(z).all(1)
     bound = bound_by(Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL)), x[inside], z[inside])
@@ -111,6 +112,6 @@ def _pairs(config: Config, bench: Bench) -> tuple[Tensor, Tensor]:
     if config.gp.source is Source.prior:
         x, z, _ = prior_pairs(flow, n, generator(config.seed, 6), "pulling prior samples back for a bound")
         return x, z
-    data = points_in(bench.inputs)
-    x = data[split(len(data))[0][:n]]
+    points = points_by_rows(config, bench)
+    x = points.read(split(points.n)[0][:n])
     return x, push(flow, x)

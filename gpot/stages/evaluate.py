@@ -14,6 +14,7 @@ from torch import Tensor
 from gpot.config.choices import Source
 from gpot.config.schema import Config, DSpritesConfig
 from gpot.data import dsprites
+from gpot.data.images import image_index
 from gpot.errors import BadConfig, FidelityLost, InverseNotAvailable
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.cost import cost_summary
@@ -32,9 +33,9 @@ from gpot.stages.common import generator
 from gpot.stages.flow import prior_pairs, split
 from gpot.stages.maps import CHUNK, codes_of, map_of, settings_of, stages_of
 from gpot.stages.plain import without
-from gpot.stages.points import points_of
+from gpot.stages.points import PointRows, points_by_rows
 from gpot.stages.stage import Bench, Stage
-from gpot.store import Artifact
+from gpot.stages.vae import groups, source_of
 
 
 def evaluate_stage(config: Config, row: Row) -> Stage:
@@ -50,45 +51,51 @@ def evaluate_stage(config: Config, row: Row) -> Stage:
     settings |= settings_of(config, row)
     if config.gp.source is Source.data:
         settings["law"] = {"source": config.gp.source.value, "n_validation": config.gp.n_validation}
-    return Stage("evaluate", 2, settings, stages_of(config, row), partial(_measure, config, row), config.seed)
+    measure = partial(_measure, config, row)
+    return Stage("evaluate", 2, settings, stages_of(config, row), measure, config.seed, partly=("latents",))
 
 
 def _measure(config: Config, row: Row, bench: Bench) -> Mapping[str, Any]:
-    points, monge = next(iter(bench.inputs.values())), map_of(config, bench.inputs)
+    points, monge = points_by_rows(config, bench), map_of(config, bench.inputs)
     metrics: dict[str, Any] = {}
     if isinstance(config.dataset, DSpritesConfig):
         metrics |= _disentanglement(config, points, monge)
     if row is not Row.latent:
-        metrics |= _transport(config, row, points_of(points), monge)
+        metrics |= _transport(config, row, points.read(held_out_rows(config, points.n)), monge)
     (bench.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 
-def held_out(config: Config, points: Tensor) -> Tensor:
-    """Points that took no part in training: of a GP flow that learns from data, nor in the choice of its best epoch."""
-    rows = split(len(points))[1]
+def held_out_rows(config: Config, n: int) -> Tensor:
+    """Rows of n points that took no part in training: of a GP flow that learns from data, nor in the choice of its best
+    epoch."""
+    rows = split(n)[1]
     chosen_by = config.gp.n_validation if config.gp.source is Source.data else 0
     rows = rows[chosen_by : chosen_by + config.evaluate.n_data]
     if config.gp.source is Source.data and len(rows) < config.evaluate.certificate_batch:
         raise BadConfig(
             f"evaluation needs at least evaluate.certificate_batch={config.evaluate.certificate_batch} held-out "
-            f"points, and {len(rows)} are left of {len(points)} after 80 % for training and "
+            f"points, and {len(rows)} are left of {n} after 80 % for training and "
             f"gp.n_validation={chosen_by} for validation. Give more points, or set a smaller gp.n_validation or "
             "evaluate.certificate_batch."
         )
-    return points[rows]
+    return rows
 
 
-def _disentanglement(config: Config, latents: Artifact, monge: MongeMap) -> dict[str, Any]:
+def held_out(config: Config, points: Tensor) -> Tensor:
+    """Those rows of the points (n, d)."""
+    return points[held_out_rows(config, len(points))]
+
+
+def _disentanglement(config: Config, points: PointRows, monge: MongeMap) -> dict[str, Any]:
     """DCI, MIG and SAP of the row's codes by both protocols, on the split of the printed table."""
     evaluate = config.evaluate
     assert evaluate.n_dci_train is not None and evaluate.n_dci_test is not None
-    mean, index = latents.array("mean.npy"), latents.array("index.npy")
-    train, test = official_split(len(mean), evaluate.n_dci_train, evaluate.n_dci_test)
-    labelled = torch.from_numpy(mean[np.concatenate([train, test])])
-    codes = codes_of(monge, labelled, "codes of the labelled images").numpy()
+    labelled = np.concatenate(official_split(points.n, evaluate.n_dci_train, evaluate.n_dci_test))
+    codes = codes_of(monge, points.read(torch.from_numpy(labelled)), "codes of the labelled images").numpy()
     escaped = ~np.isfinite(codes).all(1)
-    values = dsprites.values_of(dsprites.classes_of(index[np.concatenate([train, test])]))
+    index = image_index(groups(config)[0].n_images, source_of(config))
+    values = dsprites.values_of(dsprites.classes_of(index[labelled]))
     kept = np.flatnonzero(~escaped)
     part = kept < evaluate.n_dci_train
     metrics: dict[str, Any] = {"escaped_data": int(escaped.sum()), "dci": {}}
@@ -115,11 +122,10 @@ def _disentanglement(config: Config, latents: Artifact, monge: MongeMap) -> dict
     return metrics
 
 
-def _transport(config: Config, row: Row, points: Tensor, monge: MongeMap) -> dict[str, Any]:
+def _transport(config: Config, row: Row, data: Tensor, monge: MongeMap) -> dict[str, Any]:
     """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out."""
     flow, gp, evaluate = monge.flow, monge.gp, config.evaluate
     assert isinstance(flow, FrozenFlow)
-    data = held_out(config, points)
     metrics: dict[str, Any] = {"n_parameters_flow": sum(p.numel() for p in flow.parameters())}
     from_prior = config.gp.source is Source.prior
     if from_prior:

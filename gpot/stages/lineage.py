@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpot.stages.run import parents
 from gpot.store import Artifact, Store
 from gpot.tracking.names import TRAIN_COST, TRAIN_LOSS, TRAIN_NLL, VAL_COST, VAL_NLL
 from gpot.training.history import HISTORY
@@ -37,7 +38,7 @@ class Lineage:
 
     def behind(self, artifact: Artifact, stage: str) -> Artifact | None:
         """The artefact of a stage that another was made with, at any distance; None where there is none."""
-        for name, key in artifact.manifest["inputs"].items():
+        for name, key in parents(artifact):
             above = self.artifacts.get((name, key))
             if above is not None:
                 match = above if name == stage else self.behind(above, stage)
@@ -59,11 +60,12 @@ class Lineage:
         if (artifact.stage, artifact.key) in self.artifacts:
             return
         self.artifacts[artifact.stage, artifact.key] = artifact
-        for stage, key in artifact.manifest["inputs"].items():
+        partly = artifact.manifest.get("through", {})
+        for stage, key in parents(artifact):
             above = store.find(stage, key)
             if above is not None:
                 self._add(store, above)
-            elif f"{stage}/{key}" not in self.missing:
+            elif f"{stage}/{key}" not in self.missing and stage not in partly:
                 self.missing.append(f"{stage}/{key}")
 
 

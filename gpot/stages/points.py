@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,11 @@ from torch import Tensor
 
 from gpot.config.schema import Config, ImagesConfig, PointsConfig, ToyConfig
 from gpot.data import toy
+from gpot.data.images import image_index
 from gpot.data.points import Standardization, array_hash, read_points
 from gpot.errors import BadConfig
 from gpot.stages.stage import Bench, Stage
-from gpot.stages.vae import latents_stage
+from gpot.stages.vae import codes_stage, groups, latents_stage, source_of
 from gpot.store import Artifact
 
 
@@ -62,6 +64,26 @@ def points_in(inputs: Mapping[str, Artifact]) -> Tensor:
     return points_of(next(inputs[name] for name in ("points", "latents") if name in inputs))
 
 
+@dataclass(frozen=True)
+class PointRows:
+    """What the flow of a config sees, by rows: their number, and what gives some of them, (m, d) float32."""
+
+    n: int
+    read: Callable[[Tensor], Tensor]
+
+
+def points_by_rows(config: Config, bench: Bench) -> PointRows:
+    """For a stage that reads its points or codes partly: where the codes of all images are not there, those of the rows
+    are encoded."""
+    stage = points_stage(config)
+    whole = bench.inputs.get(stage.name)
+    if whole is None:
+        n = len(image_index(groups(config)[0].n_images, source_of(config)))
+        return PointRows(n, lambda rows: points_of(bench.read(codes_stage(config, rows.numpy()))))
+    points = points_of(whole)
+    return PointRows(len(points), lambda rows: points[rows])
+
+
 def points_of(artifact: Artifact) -> Tensor:
-    """The points (n, d) float32 of an artefact of `points_stage`."""
-    return torch.from_numpy(artifact.array("mean.npy" if artifact.stage == "latents" else "points.npy")).float()
+    """The points (n, d) float32 of an artefact of `points_stage`, or the codes of one of `codes_stage`."""
+    return torch.from_numpy(artifact.array("points.npy" if artifact.stage == "points" else "mean.npy")).float()

@@ -116,11 +116,18 @@ def paper_lines(config: Config, stage: str) -> Mapping[str, float]:
     return {_PAPER[metric]: printed[metric] for metric in metrics if metric in printed}
 
 
+def parents(artifact: Artifact) -> list[tuple[str, str]]:
+    """Stage and key of all that an artefact was made from; of an input that it read partly, and that need not be there,
+    also what that is made from."""
+    inputs = [artifact.manifest["inputs"], *artifact.manifest.get("through", {}).values()]
+    return [pair for keys in inputs for pair in keys.items()]
+
+
 def models_behind(artifact: Artifact, store: Store) -> list[Artifact]:
     """The models that an artefact was made from: its inputs, through points, codes and pairs. An input that is no
     longer in the store ends its branch; its key is in the manifest."""
     models: dict[str, Artifact] = {}
-    for stage, key in artifact.manifest["inputs"].items():
+    for stage, key in parents(artifact):
         result = store.find(stage, key)
         if result is None:
             continue

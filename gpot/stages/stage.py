@@ -52,6 +52,8 @@ class Stage:
         data_hash: of the user's files that it reads.
         run: says what a logger is told of it; None for a stage that has no run of its own.
         on_demand: made when another stage needs it, also under `upstream=require`: it costs little.
+        partly: names of inputs of which the stage reads some rows (`gpot.stages.points.points_by_rows`). The result
+            depends on them as on any other, but they need not be there as a whole.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Stage:
     data_hash: str | None = None
     run: Callable[[], Description] | None = field(default=None, compare=False)
     on_demand: bool = False
+    partly: tuple[str, ...] = ()
 
     @property
     def input_keys(self) -> dict[str, str]:
@@ -82,7 +85,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a stage is built: `folder` receives its files, `inputs` are the results that it reads, by their names."""
+    """Where a stage is built: `folder` receives its files, `inputs` are the results that it reads, by their names; of
+    those that it reads partly, the ones that are there."""
 
     folder: Path
     inputs: Mapping[str, Artifact]
@@ -152,17 +156,23 @@ class Workshop:
         """The stages that have no result yet, each after those that it needs; `stage` itself is the last."""
         if self.store.find(stage.name, stage.key) is None:
             for needed in stage.inputs:
-                yield from self.missing(needed)
+                for above in needed.inputs if needed.name in stage.partly else (needed,):
+                    yield from self.missing(above)
             yield stage
 
     def _build(self, stage: Stage) -> Artifact:
-        inputs = {needed.name: self.make(needed) for needed in stage.inputs}
+        inputs = {needed.name: self.make(needed) for needed in stage.inputs if needed.name not in stage.partly}
+        through = {needed.name: needed for needed in stage.inputs if needed.name in stage.partly}
+        there = {name: self.store.find(name, needed.key) for name, needed in through.items()}
+        inputs |= {name: artifact for name, artifact in there.items() if artifact is not None}
         log.info("%s: making %s", stage.name, stage.key)
         torch.manual_seed(stage.seed)
         manifest = {
             "version": stage.version, "config": dict(stage.settings), "inputs": stage.input_keys,
             "data_hash": stage.data_hash, "seed": stage.seed, "device": self.device, "budget": self.budget,
         }  # fmt: skip
+        if through:
+            manifest["through"] = {name: needed.input_keys for name, needed in through.items()}
         with Run(None if stage.run is None else stage.describe, self.open_logger) as run:
             artifact = self.store.make(
                 stage.name, stage.key, lambda folder: stage.build(Bench(folder, inputs, stage, self, run)), manifest

@@ -3,6 +3,7 @@ images."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import Tensor
 
 from gpot.config.choices import CodePrecision
 from gpot.config.schema import Config, ImagesConfig, VaeConfig
@@ -126,25 +129,51 @@ def latents_stage(config: Config) -> Stage:
 
 
 def _encode(config: Config, bench: Bench) -> Mapping[str, Any]:
-    dataset, settings = groups(config)
     source = source_of(config)
-    index = image_index(dataset.n_images, source)
-    pixels = source.pixels(index)
-    device = device_of(config.device)
-    frozen = load_vae(config, bench.inputs["vae"]).to(device)
-    frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # filled in place: thousands of small results kept between large temporaries fragment the heap to gigabytes
-    mean, log_variance = torch.empty(2, len(pixels), settings.latent_dim).unbind()
-    blocks = torch.arange(len(pixels)).split(_ENCODE_BATCH if device.type == "cpu" else _ENCODE_BATCH_GPU)
-    with torch.inference_mode():
-        for rows in track(blocks, len(blocks), "encoding images"):
-            images = source.unpack(pixels[rows].to(device))[0].contiguous(memory_format=torch.channels_last)
-            mean[rows], log_variance[rows] = (part.cpu() for part in frozen.encode(images))
+    index = image_index(groups(config)[0].n_images, source)
+    mean, log_variance = _posterior(config, bench, source, index)
     for name, values in (("mean", mean), ("log_variance", log_variance)):
-        np.save(bench.folder / f"{name}.npy", values.numpy().astype(dataset.codes.value))
+        np.save(bench.folder / f"{name}.npy", _stored(config, values))
     np.save(bench.folder / "index.npy", index)
     labels = source.labels(index)
     if labels is not None:
         np.save(bench.folder / "labels.npy", labels)
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(0)
     return {"n": len(mean), "std": mean.std(0).tolist(), "kl": kl.tolist()}
+
+
+def codes_stage(config: Config, rows: NDArray[np.int64]) -> Stage:
+    """The rows of `latents` that a stage reads, `mean.npy`: what they are as a whole takes ten times as long."""
+    latents = latents_stage(config)
+    settings = {**latents.settings, "n": len(rows), "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()}
+    return Stage(
+        "codes", 1, settings, latents.inputs, partial(_encode_rows, config, rows), config.seed,
+        data_hash=latents.data_hash, on_demand=True,
+    )  # fmt: skip
+
+
+def _encode_rows(config: Config, rows: NDArray[np.int64], bench: Bench) -> Mapping[str, Any]:
+    source = source_of(config)
+    index = image_index(groups(config)[0].n_images, source)[rows]
+    np.save(bench.folder / "mean.npy", _stored(config, _posterior(config, bench, source, index)[0]))
+    return {"n": len(rows)}
+
+
+def _stored(config: Config, values: Tensor) -> NDArray[np.floating]:
+    return values.numpy().astype(groups(config)[0].codes.value)
+
+
+def _posterior(config: Config, bench: Bench, source: ImageSource, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance of the images of those rows of the source, each (n, latent_dim)."""
+    pixels = source.pixels(index)
+    device = device_of(config.device)
+    frozen = load_vae(config, bench.inputs["vae"]).to(device)
+    frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # filled in place: thousands of small results kept between large temporaries fragment the heap to gigabytes
+    mean, log_variance = torch.empty(2, len(pixels), frozen.latent_dim).unbind()
+    blocks = torch.arange(len(pixels)).split(_ENCODE_BATCH if device.type == "cpu" else _ENCODE_BATCH_GPU)
+    with torch.inference_mode():
+        for rows in track(blocks, len(blocks), "encoding images"):
+            images = source.unpack(pixels[rows].to(device))[0].contiguous(memory_format=torch.channels_last)
+            mean[rows], log_variance[rows] = (part.cpu() for part in frozen.encode(images))
+    return mean, log_variance

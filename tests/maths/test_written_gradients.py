@@ -76,6 +76,25 @@ def test_forward_derivatives(name: str) -> None:
         torch.testing.assert_close(one, other, rtol=0.0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("moving", [(0,), (1,), (0, 2), (0, 1, 2), (3,), (0, 4), None], ids=str)
+def test_forward_derivatives_in_some_inputs(name: str, moving: tuple[int, ...] | None) -> None:
+    """Also many at once, as a Jacobian takes them."""
+    fast, plain, shapes = WRITTEN[name]
+    inputs = [x.detach() for x in variables(*shapes)]
+    moving = tuple(range(len(inputs))) if moving is None else moving
+    at = tuple(inputs[k] for k in moving)
+    tangents = tuple(torch.randn(5, *x.shape, dtype=x.dtype) for x in at)
+
+    def products(f: Formula) -> Tensor:
+        def of_moving(*values: Tensor) -> Tensor:
+            return f(*(values[moving.index(k)] if k in moving else x for k, x in enumerate(inputs)))
+
+        return torch.func.vmap(lambda *along: torch.func.jvp(of_moving, at, along)[1])(*tangents)
+
+    torch.testing.assert_close(products(fast), products(plain), rtol=0.0, atol=1e-12)
+
+
 @pytest.mark.parametrize("chart", list(Chart))
 @pytest.mark.parametrize("velocity", [MLPVelocity(2, (5, 4)), MLPVelocity(4, (5, 4)), RidgeVelocity(3, 5)])
 def test_batches_of_times_and_of_gradients(velocity: Velocity, chart: Chart) -> None:

@@ -105,8 +105,9 @@ def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
         return {path: path.stat().st_mtime_ns for path in (folder / "outputs" / "artifacts").glob("*/*/manifest.json")}
 
     before = made_when()
-    # vae, latents, flow, pairs, three gp, six rows; the potential, bounds of five rows, log-det errors of three gp
-    assert len(before) == 22
+    # vae, codes of the labelled images (the first row needs no others), latents, flow, pairs, three gp, six rows;
+    # the potential, bounds of five rows, log-det errors of three gp
+    assert len(before) == 23
     report_stage(config, open_workshop(config))
     assert made_when() == before
     assert not list((folder / "outputs").glob("work/*/*"))

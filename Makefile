@@ -24,7 +24,7 @@ ITEMS := $(REPRODUCE:reproduce-%=%)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test test-libraries lint bench report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
+.PHONY: help setup test test-libraries lint bench bench-libraries figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
 
 help:
 	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
@@ -66,6 +66,14 @@ bench: $(READY) ## time one training step: of the GP flow, with Euler's penalty,
 	$(PY) benchmarks/penalty.py --out outputs/bench/penalty.json
 	$(PY) benchmarks/vae_step.py --out outputs/bench/vae_step.json
 	$(PY) benchmarks/ffjord_step.py --out outputs/bench/ffjord_step.json
+
+bench-libraries: $(LIBRARIES)/.ready ## fit a flow of each library on two data sets: density kept, round trip, costs, seconds
+	$(LIBRARIES)/bin/python benchmarks/libraries.py --out outputs/bench/libraries.json
+
+figures: $(READY) ## the numbers and pictures of the pages on bounds, costs and maps between data sets (half an hour of one core)
+	$(PY) -m scripts.figures.bounds
+	$(PY) -m scripts.figures.costs
+	$(PY) -m scripts.figures.between
 
 report: $(READY) ## write tables, figures and the report page again from trained models in outputs/ and pretrained/; trains nothing
 	@missing=; for item in $(ITEMS); do \

@@ -68,9 +68,10 @@ def main() -> None:
         for way in WAYS:
             scale = ["--threads", options.threads, "--repeats", options.repeats]
             found[way] = in_own_process(__file__, ["--measure", way, case, *scale])
-        rows.append({"case": case, "batch": BATCH, **found})
+        hidden, blocks, steps = CASES[case]
+        rows.append({"case": case, "hidden": hidden, "blocks": blocks, "steps": steps, "batch": BATCH, **found})
         print(f"{case:>9} " + " ".join(f"{found[way]['seconds']:>10.3f} {found[way]['peak_mb']:>6.0f}" for way in WAYS))
-    write_result(options.out, "ffjord_step", rows, options.threads)
+    write_result(options.out, "ffjord_step", rows, options.threads, dim=DIM)
 
 
 if __name__ == "__main__":

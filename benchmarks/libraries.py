@@ -1,30 +1,38 @@
 """Flows of six libraries, each trained in a moment and handed to `gpot.fit`: density kept, round trip, cost, seconds.
 
-    .venv-libraries/bin/python benchmarks/libraries.py                    # the table of docs/libraries.md
-    .venv-libraries/bin/python benchmarks/libraries.py --only zuko pyro --data moons
+    .venv-libraries/bin/python benchmarks/libraries.py                    # or: make bench-libraries
+    .venv-libraries/bin/python benchmarks/libraries.py --only zuko pyro --data moons --steps 100
 
 Needs the environment of `make test-libraries`. Each library gets a small flow of its own, `--epochs` steps of
-maximum likelihood, and the one line that its user types.
+maximum likelihood, and the one line that its user types. Two moons, and the thirteen columns of scikit-learn's wines.
+Seconds are of the processor. A row is written as soon as it is measured, and takes the place of that of an earlier run.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-from sklearn.datasets import load_wine, make_moons
-from torch import Tensor, nn
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-import gpot
-from gpot.maths.transport import gaussian_log_density
+import torch  # noqa: E402
+from sklearn.datasets import load_wine, make_moons  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "libraries.md"
-BEGIN, END = "<!-- table: benchmarks/libraries.py -->", "<!-- end of table -->"
+import gpot  # noqa: E402
+from benchmarks.measure import write_result  # noqa: E402
+from gpot.maths.transport import gaussian_log_density  # noqa: E402
+from gpot.progress import track  # noqa: E402
+
 WIDTH = 32
+PACKAGES = {"pyro": "pyro-ppl"}  # where the distribution has another name than the library
 
 
 def zuko_flow(d: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
@@ -122,7 +130,7 @@ def parameters(flow: Any) -> list[Tensor]:
     return [p for module in modules for p in module.parameters() if p.requires_grad]
 
 
-def row(library: str, data: str, epochs: int, options: dict[str, Any]) -> list[str]:
+def row(library: str, data: str, epochs: int, options: dict[str, Any]) -> dict[str, Any]:
     """One line of the table."""
     torch.manual_seed(0)
     x = DATA[data]()
@@ -136,42 +144,51 @@ def row(library: str, data: str, epochs: int, options: dict[str, Any]) -> list[s
         optimizer.step()
     if isinstance(flow, nn.Module):
         flow.eval()
-    start = time.monotonic()
+    start = time.process_time()
     monge = gpot.fit(flow, progress=False, **options)
-    seconds = time.monotonic() - start
+    seconds = time.process_time() - start
     report, few = monge.report(), x[:200]
     with torch.no_grad():
         theirs = log_prob(few)
         s, log_det = monge.transport(few), monge.flow(few)[1]
         z = monge.flow.transform(few)
         mine = gaussian_log_density(s) + log_det + monge.gp.exact_log_det(z)
-    kept = (mine - theirs).abs().mean().item()
-    return [
-        library, f"{data}, d = {x.shape[1]}", "`gpot.fit(flow)`", f"{kept:.0e}", f"{report.round_trip or 0:.0e}",
-        f"{report.before.mean:.3f}", f"{report.rotation.mean:.3f}", f"{report.after.mean:.3f}", f"{seconds:.0f}",
-    ]  # fmt: skip
+    return {
+        "library": library, "version": version(PACKAGES.get(library, library)), "data": data, "dim": x.shape[1],
+        "lines": 1, "density": (mine - theirs).abs().mean().item(), "round_trip": report.round_trip,
+        "before": report.before.mean, "rotation": report.rotation.mean, "after": report.after.mean,
+        "after_stderr": report.after.stderr, "seconds": seconds,
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("outputs/bench/libraries.json"))
     parser.add_argument("--only", nargs="+", default=list(LIBRARIES), choices=list(LIBRARIES))
     parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))
-    parser.add_argument("--epochs", type=int, default=400, help="steps of the training of each flow")
-    parser.add_argument("--steps", type=int, default=None, help="steps of gpot.fit (default: its own)")
-    parser.add_argument("--n-prior", type=int, default=None)
+    parser.add_argument("--epochs", type=int, default=120, help="steps of the training of each flow")
+    parser.add_argument("--steps", type=int, default=60, help="steps of gpot.fit; 0: its own")
+    parser.add_argument("--n-prior", type=int, default=6000, help="samples of gpot.fit; 0: its own")
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    options = {"steps": arguments.steps, "n_prior": arguments.n_prior}
-    head = ["library", "data", "typed", "density off, nats", "round trip", "cost of f", "+rotation", "+GP", "seconds"]
-    lines = ["| " + " | ".join(head) + " |", "| --- | --- | --- |" + " --: |" * 6]
-    for data in arguments.data:
-        for library in arguments.only:
-            lines.append("| " + " | ".join(row(library, data, arguments.epochs, options)) + " |")
-            print(lines[-1], flush=True)
-    whole = len(arguments.only) == len(LIBRARIES) and len(arguments.data) == len(DATA)
-    if whole:
-        text = DOCS.read_text(encoding="utf-8")
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        DOCS.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
+    torch.set_num_threads(arguments.threads)
+    options = {"steps": arguments.steps or None, "n_prior": arguments.n_prior or None}
+    scale = {"epochs": arguments.epochs, **options}
+    measured = {(each["library"], each["data"]): each for each in _earlier(arguments.out, scale)}
+    asked = [(library, data) for data in arguments.data for library in arguments.only]
+    for library, data in track(asked, len(asked), "fitting flows of other libraries"):
+        measured[library, data] = row(library, data, arguments.epochs, options)
+        print(json.dumps(measured[library, data]), flush=True)
+        rows = [measured[key] for key in ((lib, name) for name in DATA for lib in LIBRARIES) if key in measured]
+        write_result(arguments.out, "libraries", rows, arguments.threads, **scale)
+
+
+def _earlier(out: Path, scale: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of an earlier run at the same scale."""
+    if not out.is_file():
+        return []
+    result = json.loads(out.read_text(encoding="utf-8"))
+    return result["rows"] if scale.items() <= result.items() else []
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import json
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -17,9 +18,10 @@ import torch
 
 
 def least(warm_up: Callable[[], object], call: Callable[[], object], repeats: int) -> dict[str, float]:
-    """The least seconds of `repeats` calls, and the largest resident set above that after `warm_up`, in MB.
+    """The least and the median seconds of `repeats` calls, and the largest resident set above that after `warm_up`, MB.
 
-    With one thread it is processor time, else the wall clock.
+    With one thread it is processor time, else the wall clock. How far the median is from the least says how noisy the
+    machine was.
     """
     warm_up()
     reset_peak()
@@ -30,7 +32,10 @@ def least(warm_up: Callable[[], object], call: Callable[[], object], repeats: in
         start = clock()
         call()
         seconds.append(clock() - start)
-    return {"seconds": min(seconds), "peak_mb": resident_mb("VmHWM") - before}
+    return {
+        "seconds": min(seconds), "seconds_median": statistics.median(seconds), "repeats": repeats,
+        "peak_mb": resident_mb("VmHWM") - before,
+    }  # fmt: skip
 
 
 def in_own_process(

@@ -7,7 +7,8 @@ float32 and with products in bfloat16 (autocast, as `vae.precision=bfloat16`; it
 it). `plain` is `BetaTCVAE.forward`, `fast` is :func:`third_party.btcvae.training_forward`. Seconds are measured as
 `benchmarks/gp_step.py` does, each form and precision in a process of its own: once as it is, and once with glibc's
 allocator told to keep what is freed (the variables of `KEEP`; elsewhere they change nothing), since the maps of a step
-are large enough to be given back to the system and cleared by it again each time.
+are large enough to be given back to the system and cleared by it again each time. Beside it stand the floating-point
+operations of the network's products in a step, and how many a second a product of two 1024 x 1024 matrices reaches.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.measure import in_own_process, least, write_result  # noqa: E402
 from third_party.btcvae import BetaTCVAE, Estimator, btcvae_loss, training_forward  # noqa: E402
 
 BATCH = 64
+MATRIX = 1024
 FORMS = ("plain", "fast")
 PRECISIONS = ("float32", "bfloat16")
 KEEP = {
@@ -67,6 +70,20 @@ def measure(form: str, precision: str, repeats: int) -> dict[str, float]:
     return {"images_per_second": BATCH / found["seconds"]} | found
 
 
+def operations() -> float:
+    """Floating-point operations of one step's convolutions and matrix products, per image."""
+    step = training_step("plain", "float32")
+    with FlopCounterMode(display=False) as counter:
+        step(BATCH)
+    return counter.get_total_flops() / BATCH
+
+
+def product_rate(precision: str, repeats: int = 10) -> float:
+    """Floating-point operations a second of a matrix product."""
+    a = torch.randn(MATRIX, MATRIX, dtype=getattr(torch, precision))
+    return 2.0 * MATRIX**3 / least(lambda: a @ a, lambda: a @ a, repeats)["seconds"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("outputs/bench/vae_step.json"))
@@ -91,7 +108,10 @@ def main() -> None:
             plain, fast = (found[form]["images_per_second"] for form in FORMS)
             rows.append({"memory": memory, "precision": precision, "batch": BATCH, "faster": fast / plain, **found})
             print(f"{memory:>8} {precision:>9} {plain:>9.0f} {fast:>9.0f} {fast / plain:>6.2f}x")
-    write_result(options.out, "vae_step", rows, options.threads)
+    write_result(
+        options.out, "vae_step", rows, options.threads, operations=operations(),
+        keep=KEEP, product_rate={precision: product_rate(precision) for precision in PRECISIONS},
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

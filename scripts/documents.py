@@ -4,8 +4,9 @@
     python scripts/documents.py --render   # write the documents from docs/numbers as it is
     python scripts/documents.py --check    # say which documents differ from that, and end with status 1 if any does
 
-Results are what `make reproduce` (also with MODELS=authors), `make sweep-summary` and `make bench` leave in
-outputs/report and outputs/bench. Those of another budget than quick are left out: documents show what a reader gets.
+Results are what `make reproduce` (also with MODELS=authors), `make sweep-summary`, `make bench`, `make bench-libraries`
+and `make figures` leave in outputs/report, outputs/bench and outputs/figures. Those of another budget than quick are
+left out: documents show what a reader gets. How the released VAEs were trained is in their manifests.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from gpot.errors import GpotError
 from gpot.report.documents import documents, stale
@@ -21,7 +23,9 @@ from gpot.report.documents import documents, stale
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ROOT / "docs" / "numbers"
 # folder below outputs/ -> what the names of its results start with in docs/numbers
-SOURCES = {"report": "", "report/authors": "authors_", "report/sweeps": "sweep_", "bench": "bench_"}
+SOURCES = {
+    "report": "", "report/authors": "authors_", "report/sweeps": "sweep_", "bench": "bench_", "figures": "",
+}  # fmt: skip
 BUDGET = "quick"
 
 
@@ -34,10 +38,26 @@ def collect(outputs: Path) -> list[Path]:
             if isinstance(result, dict) and result.get("budget", BUDGET) != BUDGET:
                 print(f"left out, budget {result['budget']}: {path}")
                 continue
-            target = NUMBERS / f"{prefix}{path.stem}.json"
-            target.write_text(json.dumps(result, indent=1, allow_nan=False, sort_keys=True) + "\n", encoding="utf-8")
-            written.append(target)
+            written.append(_write(f"{prefix}{path.stem}", result))
     return written
+
+
+def released_vaes(pretrained: Path) -> dict[str, Any]:
+    """Dataset -> how its released VAE was trained: settings, steps, seconds."""
+    found = {}
+    for path in sorted((pretrained / "vae").glob("*/manifest.json")):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        settings = {key: manifest["config"][key] for key in ("vae", "optimizer")}
+        found[manifest["config"]["dataset"]["name"]] = {
+            **settings, "steps": manifest["metrics"]["steps"], "duration": manifest["duration"],
+        }  # fmt: skip
+    return found
+
+
+def _write(name: str, result: Any) -> Path:
+    target = NUMBERS / f"{name}.json"
+    target.write_text(json.dumps(result, indent=1, allow_nan=False, sort_keys=True) + "\n", encoding="utf-8")
+    return target
 
 
 def main() -> None:
@@ -53,8 +73,9 @@ def main() -> None:
                 print(f"{path.relative_to(ROOT)} is not what its template and docs/numbers say. Run: make numbers")
             sys.exit(1 if differing else 0)
         NUMBERS.mkdir(parents=True, exist_ok=True)
-        for path in [] if arguments.render else collect(arguments.outputs):
-            print(path.relative_to(ROOT))
+        if not arguments.render:
+            for path in [*collect(arguments.outputs), _write("released_vae", released_vaes(ROOT / "pretrained"))]:
+                print(path.relative_to(ROOT))
         for path, text in documents(ROOT).items():
             path.write_text(text, encoding="utf-8")
             print(path.relative_to(ROOT))

@@ -1,6 +1,6 @@
-"""Monge maps between two data sets of the plane, from two flows: docs/between.png.
+"""Monge maps between two data sets of the plane, from two flows: docs/between.png and its numbers.
 
-    python -m scripts.figures.between [--steps 2000] [--pairs two_moons:eight_gaussians ...] [--again]
+    python -m scripts.figures.between [--steps 1200] [--pairs two_moons:eight_gaussians ...] [--again]
 
 Flows: the released BNAFs. Minutes per pair; what is there already is drawn without a fit.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import time
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 from gpot.between import MongeBetween, monge_between
 from gpot.plots.style import NUMBERS, frame_map, polar_colours, styled
 from gpot.uses.interpolation import displace
-from scripts.figures.common import DOCS, keep, kept, released_flow
+from scripts.figures.common import bar, keep, kept, released_flow, write_page
 
 PAIRS = ("eight_gaussians:two_moons", "two_moons:eight_gaussians", "pinwheel:two_moons")
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -26,12 +25,7 @@ TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def fit(pair: str, steps: int) -> None:
     source, target = (released_flow(name) for name in pair.split(":"))
-    started = time.monotonic()
-
-    def progress(step: int, steps: int, cost: float) -> None:
-        print(f"{pair} {step}/{steps}: held-out cost {cost:.4f}, {time.monotonic() - started:.0f} s", flush=True)
-
-    map_: MongeBetween = monge_between(source, target, steps=steps, progress=progress)
+    map_: MongeBetween = monge_between(source, target, steps=steps, progress=bar(f"map {pair}", steps))
     print(map_.report)
     assert map_.report is not None
     x, y = map_.sample(4000)
@@ -60,7 +54,7 @@ def draw(found: dict[str, Any]) -> Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--pairs", nargs="*", default=list(PAIRS))
     parser.add_argument("--again", action="store_true", help="fit even where results are there")
     options = parser.parse_args()
@@ -70,8 +64,8 @@ def main() -> None:
         if options.again or kept(pair.replace(":", "_to_")) is None:
             fit(pair, options.steps)
         found[pair] = kept(pair.replace(":", "_to_"))
-    draw(found).savefig(DOCS / "between.png", dpi=110)
-    print(DOCS / "between.png")
+    rows = [{"row": pair, "name": pair.replace("_", " ").replace(":", ", ")} | found[pair][0] for pair in found]
+    write_page("between", rows, draw(found))
 
 
 if __name__ == "__main__":

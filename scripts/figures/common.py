@@ -1,24 +1,33 @@
-"""Shared by the figures of the documentation: the released flows of the plane, and where results go."""
+"""Shared by the pages of the documentation that are about no item of the paper: released models, and where results go.
+
+A script `scripts/figures/PAGE.py` draws docs/PAGE.png and writes its numbers, outputs/figures/PAGE.json, which `make
+numbers` copies; what a fit left is kept in outputs/figures/fits, so that drawing again needs none.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks.measure import write_result
 from gpot.config import compose
 from gpot.flows.base import FrozenFlow
 from gpot.gp.base import GaussianPreserving
+from gpot.progress import track
 from gpot.stages.flow import flow_stage, load_flow
 from gpot.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS, OUT = ROOT / "docs", ROOT / "outputs" / "figures"
+FITS = OUT / "fits"
 
 
 def released_flow(dataset: str) -> FrozenFlow:
@@ -32,16 +41,39 @@ def released_flow(dataset: str) -> FrozenFlow:
 
 
 def keep(name: str, gp: GaussianPreserving, numbers: Mapping[str, Any], **arrays: Tensor) -> None:
-    """`outputs/figures/<name>.safetensors`, `.npz` and `.json`: drawing later needs no training."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.contiguous() for key, value in gp.state_dict().items()}, OUT / f"{name}.safetensors")
-    np.savez_compressed(OUT / f"{name}.npz", **{key: value.detach().numpy() for key, value in arrays.items()})
-    (OUT / f"{name}.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    """`<name>.safetensors`, `.npz` and `.json` in outputs/figures/fits: drawing later needs no training."""
+    FITS.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.contiguous() for key, value in gp.state_dict().items()}, FITS / f"{name}.safetensors")
+    np.savez_compressed(FITS / f"{name}.npz", **{key: value.detach().numpy() for key, value in arrays.items()})
+    (FITS / f"{name}.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 
 
 def kept(name: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """What `keep` wrote, numbers and arrays; None where it did not yet."""
-    if not (OUT / f"{name}.json").is_file():
+    if not (FITS / f"{name}.json").is_file():
         return None
-    with np.load(OUT / f"{name}.npz") as arrays:
-        return json.loads((OUT / f"{name}.json").read_text()), dict(arrays)
+    with np.load(FITS / f"{name}.npz") as arrays:
+        return json.loads((FITS / f"{name}.json").read_text(encoding="utf-8")), dict(arrays)
+
+
+def write_page(page: str, rows: Sequence[Mapping[str, Any]], figure: Figure | None = None, **more: Any) -> None:
+    """The numbers of a page, and its picture."""
+    if figure is not None:
+        figure.savefig(DOCS / f"{page}.png", dpi=110)
+        print(DOCS / f"{page}.png")
+    write_result(OUT / f"{page}.json", page, rows, torch.get_num_threads(), **more)
+
+
+def bar(what: str, steps: int) -> Callable[[int, int, float], None]:
+    """A progress of `monge_between`: a bar in a terminal, else nothing but the end."""
+    looks = iter(track(range(steps), steps, what))
+    done = [0]
+
+    def advance(step: int, steps: int, cost: float) -> None:
+        for _ in range(step - done[0]):
+            next(looks)
+        done[0] = step
+        if step >= steps:
+            next(looks, None)
+
+    return advance

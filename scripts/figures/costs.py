@@ -1,4 +1,4 @@
-"""Two moons carried to the Gaussian under four costs, each with its own Monge map: docs/costs.png.
+"""Two moons carried to the Gaussian under four costs, each with its own Monge map: docs/costs.png and its numbers.
 
     python -m scripts.figures.costs [--steps 400] [--again]
 
@@ -20,22 +20,21 @@ from gpot.evaluation.certificate import certificate
 from gpot.flows.identity import IdentityFlow
 from gpot.maths.costs import as_cost
 from gpot.plots.style import CYCLE, PALE, frame_map, polar_colours, styled, title
-from scripts.figures.common import DOCS, keep, kept, released_flow
+from scripts.figures.common import bar, keep, kept, released_flow, write_page
 
 COSTS = {"l1": "$L^1$", "l1.5": "$L^{1.5}$", "euclidean": "$L^2$", "l4": "$L^4$"}
 ARROWS = 250
+POINTS = 4096
 
 
 def fit(name: str, steps: int) -> None:
-    def progress(step: int, steps: int, cost: float) -> None:
-        print(f"{name} {step}/{steps}: held-out cost {cost:.4f}", flush=True)
-
     map_ = monge_between(
-        released_flow("two_moons"), IdentityFlow(2), cost=name, steps=steps, tolerance=3e-4, progress=progress
-    )
+        released_flow("two_moons"), IdentityFlow(2), cost=name, steps=steps, tolerance=3e-4,
+        progress=bar(f"map for {name}", steps),
+    )  # fmt: skip
     print(map_.report)
     assert map_.report is not None
-    x, s = map_.sample(4096, torch.Generator().manual_seed(1))
+    x, s = map_.sample(POINTS, torch.Generator().manual_seed(1))
     keep(f"cost_{name}", map_.gp, dataclasses.asdict(map_.report) | {"steps": steps}, x=x, s=s)
 
 
@@ -67,18 +66,19 @@ def draw(found: dict[str, Any]) -> Figure:
     return figure
 
 
-def cross_table(found: dict[str, Any]) -> str:
-    """Every map (row) under every cost (column), and its certificate for that cost: what 'the best map' depends on."""
-    lines = ["| map for | " + " | ".join(COSTS[name].strip("$") for name in found) + " |", "| --- |" + " --: |" * 4]
-    for name, (_, arrays) in found.items():
+def cross(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every map under every cost, and its certificate for that cost: what 'the best map' depends on."""
+    rows = []
+    for name, (numbers, arrays) in found.items():
         x, s = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["s"])
-        cells = []
+        under = {}
         for other in found:
             cost, draws = as_cost(other), torch.Generator().manual_seed(0)
-            gap = certificate(x, s, 512, 4, draws, cost).mean
-            cells.append(f"{cost(x, s).mean().item():.3f} ({100 * gap:.1f} %)")
-        lines.append(f"| {COSTS[name].strip('$')} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            under[other] = {"cost": cost(x, s).mean().item(), "gap": certificate(x, s, 512, 4, draws, cost).mean}
+        rows.append(
+            {"row": name, "name": COSTS[name].strip("$").replace("{", "").replace("}", ""), "under": under} | numbers
+        )
+    return rows
 
 
 def main() -> None:
@@ -91,9 +91,7 @@ def main() -> None:
         if options.again or kept(f"cost_{name}") is None:
             fit(name, options.steps)
     found = {name: kept(f"cost_{name}") for name in COSTS}
-    draw(found).savefig(DOCS / "costs.png", dpi=110)
-    print(cross_table(found))
-    print(DOCS / "costs.png")
+    write_page("costs", cross(found), draw(found), points=POINTS)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ MAY_IMPORT["gpot"] = set(MAY_IMPORT)  # the public names, in gpot/__init__.py
 MAY_IMPORT["gpot.stages"] = {*MAY_IMPORT, "gpot"}
 MAY_IMPORT["gpot.sweeps"] = set(MAY_IMPORT)
 MAY_IMPORT["gpot.entry"] = {"gpot.config", "gpot.errors", "gpot.sweeps"}  # of the scripts
-MAY_IMPORT["scripts"] = set(MAY_IMPORT)
 MAY_IMPORT["benchmarks"] = set(MAY_IMPORT)
+MAY_IMPORT["scripts"] = set(MAY_IMPORT)
 
 PURE = {"torch", "numpy"}  # all that gpot.maths may import from outside, with the standard library
 FILES = sorted(path for top in ("gpot", "third_party", "scripts", "benchmarks") for path in (ROOT / top).rglob("*.py"))

@@ -1,0 +1,135 @@
+"""How far from optimal the rows of Tables 1 and 2 and of Figures 3 and 4 are, and the bound where truth is known.
+
+    python -m scripts.figures.bounds [--items fig4 fig3 table1 table2_mnist]
+
+Stages `potential` and `bounds` of each row with the released models, without the rest of their evaluation; what is in
+outputs/artifacts is not made again. Writes outputs/figures/bounds.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpot.config import compose
+from gpot.evaluation.bounds import bound_by, choose_potential
+from gpot.evaluation.certificate import certificate
+from gpot.evaluation.potential import PotentialFit, gelbrich_potential
+from gpot.maths.convex_network import convex_network
+from gpot.paper.rows import Row, row_name
+from gpot.stages.bounds import bounds_stage, potential_stage
+from gpot.stages.evaluate import held_out
+from gpot.stages.flow import flow_stage, load_flow, push, split
+from gpot.stages.gp import gp_stage, load_gp
+from gpot.stages.points import points_in, points_stage
+from gpot.stages.rows import ReportRow, report_rows
+from gpot.stages.stage import Workshop, open_workshop
+from scripts.figures.common import write_page
+
+ITEMS = ("fig4", "fig3", "table1", "table2_mnist")
+KNOWN_DIMS = (2, 10, 32)
+KNOWN_FIT = PotentialFit((32, 32), 300, 600, 512)
+KNOWN_PAIRS = 12_000
+CHECKED = "flow+gp:ridge"  # the row of Figure 4 that is looked at more closely
+
+
+def bounded(workshop: Workshop, item: str, row: ReportRow) -> dict[str, Any]:
+    """The interval of one row of an item, of the first repetition."""
+    config = row.config
+    metrics = workshop.make(bounds_stage(config, row.row)).manifest["metrics"]
+    return {
+        "row": row.key, "name": row_name(row.key, config.flow.name), "item": item, "dataset": config.dataset.name,
+        **{key: metrics[key] for key in ("cost", "optimum_lower", "gap_upper", "gap_upper_stderr", "n_pairs")},
+        "seconds": metrics["cpu_seconds"],
+        "seconds_fit": workshop.make(potential_stage(config)).manifest["metrics"]["cpu_seconds_fit"],
+    }  # fmt: skip
+
+
+def closer(workshop: Workshop, row: ReportRow) -> dict[str, Any]:
+    """A row's bound by a potential fitted on its own pairs, by Gelbrich's quadratic, and exchanges among more pairs."""
+    config = row.config
+    inputs = {stage.name: workshop.make(stage) for stage in (points_stage(config), flow_stage(config))}
+    points, flow = points_in(inputs), load_flow(config, inputs["flow"])
+    gp = load_gp(config, workshop.make(gp_stage(config)))
+
+    def pairs(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            return x, torch.cat([gp.transport(part) for part in push(flow, x).split(4096)])
+
+    x, z = pairs(points[split(len(points))[0][: config.bounds.n_train]])
+    test = pairs(held_out(config, points))
+    bounds = config.bounds
+    fit = PotentialFit(tuple(bounds.widths), bounds.regression_steps, bounds.steps, bounds.batch_size)
+    cost = ((test[0] - test[1]) ** 2).sum(1).mean().item()
+    own = bound_by(choose_potential(x, z, fit, config.seed), *test)
+    quadratic = bound_by(gelbrich_potential(x, z), *test)
+    exchange = [
+        {"n": n, "gap": certificate(*test, n, max(1, 4000 // n), torch.Generator().manual_seed(0)).mean}
+        for n in (1000, 4000)
+    ]
+    return {
+        "row": row.key, "dataset": config.dataset.name, "cost": cost, "n_pairs": len(test[0]), "exchange": exchange,
+        "own_pairs": own.mean / cost, "own_pairs_stderr": own.stderr / cost, "quadratic": quadratic.mean / cost,
+    }  # fmt: skip
+
+
+def twisted(z: Tensor, strength: float) -> Tensor:
+    """A Gaussian-preserving map: the plane of the first two coordinates turns by an angle of its radius."""
+    angle = strength * z[:, :2].norm(dim=1)
+    first = z[:, 0] * angle.cos() - z[:, 1] * angle.sin()
+    second = z[:, 0] * angle.sin() + z[:, 1] * angle.cos()
+    return torch.cat([first[:, None], second[:, None], z[:, 2:]], dim=1)
+
+
+def known(dim: int, strength: float) -> dict[str, Any]:
+    r"""x = grad u0(z0) of a random convex u0, z = h(z0), h the twist: z0 is optimal, and what z costs more is known,
+    2 E <x, z0 - z>."""
+    draw = torch.Generator().manual_seed(1)
+    z0 = torch.randn(KNOWN_PAIRS, dim, generator=draw, dtype=torch.float64)
+    fresh = convex_network(dim, (16, 16), 0.1, draw, quadratic=0.5)
+    u0 = fresh.map(lambda p: p.double() + torch.randn(p.shape, generator=draw, dtype=torch.float64))
+    x, z = u0.gradient(z0), twisted(z0, strength)
+    n = KNOWN_PAIRS * 3 // 4
+    excess = 2.0 * (x[n:] * (z0 - z)[n:]).sum(1)
+    cost = ((x - z)[n:] ** 2).sum(1).mean().item()
+    found = bound_by(choose_potential(x[:n], z[:n], KNOWN_FIT, 0), x[n:], z[n:])
+    quadratic = bound_by(gelbrich_potential(x[:n], z[:n]), x[n:], z[n:])
+    return {
+        "dim": dim, "strength": strength, "n": len(excess), "cost": cost, "true": excess.mean().item() / cost,
+        "true_stderr": (excess.std() / len(excess) ** 0.5).item() / cost, "bound": found.mean / cost,
+        "bound_stderr": found.stderr / cost, "quadratic": quadratic.mean / cost,
+        "exchange": certificate(x[n:], z[n:], 1000, 1, draw).mean,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", nargs="*", default=list(ITEMS), choices=ITEMS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    started = time.process_time()
+    rows, near = [], None
+    for item in options.items:
+        config = compose("report", [f"experiment={item}", "upstream=make", "device=cpu"])
+        workshop = open_workshop(config)
+        for row in report_rows(config):
+            if row.row is not Row.latent:
+                rows.append(bounded(workshop, item, row))
+                print(rows[-1]["dataset"], row.key, f"{rows[-1]['gap_upper']:.2%}", flush=True)
+            if (item, row.key) == ("fig4", CHECKED):
+                near = closer(workshop, row)
+                print(near, flush=True)
+    truth = [known(dim, strength) for dim in KNOWN_DIMS for strength in (0.0, 0.5)]
+    for case in truth:
+        print(case, flush=True)
+    scale = {key: getattr(config.bounds, key) for key in ("n_train", "widths", "regression_steps", "steps")}
+    spent = time.process_time() - started
+    write_page("bounds", rows, closer=near, known=truth, budget=config.budget.name, seconds=spent, **scale)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,12 @@
 r"""Time and memory of one training step with Euler's penalty: all times at once against one after another.
 
-    python benchmarks/penalty.py [--out outputs/bench/penalty.json] [--threads 1]
+    python benchmarks/penalty.py [--out outputs/bench/penalty.json] [--threads 1] [--rounds 3]
 
 A step is 15 Runge-Kutta steps in the cube with their path, the transport cost, Euler's penalty (eq. 11, 12; one pair
 of probes) on some of the particles at the 15 times, the gradient, and one step of Adam, in float32. Both ways draw the
 same probes and have the same loss, which is checked. `plain` is the same step without a penalty. Seconds and memory are
-measured as `benchmarks/gp_step.py` does, each in a process of its own; each of the ways three times, in turn, and the
-least is taken.
+measured as `benchmarks/gp_step.py` does, each in a process of its own; each of the ways in every round, in turn, and
+the least is taken.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from gpot.maths.charts import Chart  # noqa: E402
 from gpot.maths.euler import euler_penalty  # noqa: E402
 
 WAYS = ("plain", "in turn", "at once")
-ROUNDS = 3
 CASES = ((2, "mlp", 1000, 250), (2, "mlp", 1000, 1000), (10, "mlp", 512, 128), (10, "ridge", 512, 128))
 
 
@@ -69,6 +68,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/bench/penalty.json"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", nargs=5, metavar=("WAY", "DIM", "KIND", "BATCH", "N"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -82,7 +82,7 @@ def main() -> None:
           f"{'faster':>7} {'MB':>13}")  # fmt: skip
     for dim, kind, batch, particles in CASES:
         runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-        for way in WAYS * ROUNDS:
+        for way in WAYS * options.rounds:
             scale = ["--threads", options.threads, "--repeats", options.repeats]
             runs[way].append(in_own_process(__file__, ["--measure", way, dim, kind, batch, particles, *scale]))
         found = {way: min(each, key=lambda run: run["seconds"]) for way, each in runs.items()}

@@ -49,7 +49,7 @@ def released_vaes(pretrained: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         settings = {key: manifest["config"][key] for key in ("vae", "optimizer")}
         found[manifest["config"]["dataset"]["name"]] = {
-            **settings, "steps": manifest["metrics"]["steps"], "duration": manifest["duration"],
+            **settings, "steps": manifest["metrics"].get("steps"), "duration": manifest["duration"],
         }  # fmt: skip
     return found
 

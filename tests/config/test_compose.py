@@ -273,7 +273,7 @@ def test_a_rule_fails_on_a_config_that_breaks_it_alone(
     broken = {}
     for each in RULES:
         try:
-            each(config)
+            check(config, [each])
         except BadConfig as error:
             broken[each.__name__] = str(error)
     assert list(broken) == [rule]

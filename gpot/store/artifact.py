@@ -1,0 +1,72 @@
+"""An artefact: a folder of files and the manifest that lists them, with their hashes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpot.errors import ArtifactCorrupt, BadInput
+from gpot.store.keys import content_key, file_sha256
+from gpot.store.manifest import GIVEN, MADE, MANIFEST
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished result: `folder` holds `manifest.json` and the files that it lists."""
+
+    stage: str
+    key: str
+    folder: Path
+    manifest: dict[str, Any] = field(repr=False, compare=False)
+
+    def file(self, name: str) -> Path:
+        """Path of a file that the manifest lists, by its name relative to the folder."""
+        if name not in self.manifest["files"]:
+            listed = ", ".join(sorted(self.manifest["files"])) or "none"
+            raise BadInput(f"file '{name}' of artefact {self.stage}/{self.key} was asked for; it has: {listed}")
+        return self.folder / name
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Tensors of a safetensors file, on the CPU."""
+        from safetensors.torch import load_file  # here, because torch takes seconds to import and looking needs none
+
+        return load_file(self.file(name))
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Array of an npy file; one that would need pickle is refused."""
+        array: NDArray[Any] = np.load(self.file(name), allow_pickle=False)
+        return array
+
+    def verify(self) -> None:
+        """Raises `ArtifactCorrupt` unless the key follows from the manifest and every file has the content recorded."""
+        key = content_key(self.stage, *(self.manifest[name] for name in ("version", "config", "inputs", "data_hash")))
+        if key != self.key:
+            raise corrupt(self.folder, f"{MANIFEST} should give the key {self.key}, and its config gives {key}")
+        for name, recorded in self.manifest["files"].items():
+            path = self.folder / name
+            actual = file_sha256(path) if path.is_file() else "no such file"
+            if actual != recorded["sha256"]:
+                raise corrupt(self.folder, f"{name} should have sha256 {recorded['sha256']}; found: {actual}")
+
+
+def read(stage: str, key: str, folder: Path) -> Artifact:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise corrupt(folder, f"{MANIFEST} cannot be read ({error})") from error
+    lacking = [n for n in (*GIVEN, *MADE) if n not in manifest] if isinstance(manifest, dict) else ["all"]
+    if lacking:
+        raise corrupt(folder, f"{MANIFEST} lacks: {', '.join(lacking)}")
+    return Artifact(stage, key, folder, manifest)
+
+
+def corrupt(folder: Path, problem: str) -> ArtifactCorrupt:
+    return ArtifactCorrupt(f"artefact {folder}: {problem}. Run: rm -r {folder}  and then the same command again")

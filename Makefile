@@ -7,6 +7,8 @@ PRETRAINED ?= pretrained
 MODELS ?=
 DEVICE ?=
 OVERRIDES ?=
+# Processes side by side, of `test` and of `reproduce`, each with one thread; 1 is one process with all threads.
+JOBS ?= 1
 
 # W&B needs no account and no network unless WANDB_MODE=online says otherwise.
 export WANDB_MODE ?= offline
@@ -20,6 +22,7 @@ READY := $(ENV)/.ready
 OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(if $(MODELS),models=$(MODELS)) $(OVERRIDES)
 REPRODUCE := $(shell sed -n 's/^\(reproduce-[a-z0-9-]*\):.*/\1/p' $(SELF))
 ITEMS := $(REPRODUCE:reproduce-%=%)
+ONE_THREAD := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -27,7 +30,7 @@ ITEMS := $(REPRODUCE:reproduce-%=%)
 .PHONY: help setup test test-libraries lint bench bench-libraries figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
 
 help:
-	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [OVERRIDES='seed=1 ...']"
+	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [JOBS=1] [OVERRIDES='seed=1 ...']"
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(SELF) | while IFS="$$(printf '\t')" read -r target text; \
 		do printf '  %-20s %s\n' "$$target" "$$text"; done
 
@@ -42,7 +45,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 test: $(READY) ## run the whole test suite (no network needed)
-	$(PY) -m pytest
+	$(ONE_THREAD) $(PY) -m pytest $(if $(ONE_THREAD),-n $(JOBS) --dist loadfile)
 
 test-libraries: $(LIBRARIES)/.ready ## run the tests of flows of zuko, nflows, normflows, Pyro, FrEIA and torchflows, in an environment of their own
 	$(LIBRARIES)/bin/python -m pytest tests/libraries
@@ -91,7 +94,8 @@ sweep-summary: $(READY) ## tables (mean and spread over seeds) and plots of all 
 	$(PY) scripts/sweep_summary.py
 
 reproduce: ## every table and figure below, in order, the report page, and what was reproduced, how close, in how long
-	@for target in $(REPRODUCE); do $(MAKE) --no-print-directory -f $(SELF) $$target || exit 1; done
+	@printf '%s\n' $(REPRODUCE) | $(ONE_THREAD) xargs -n 1 -P $(JOBS) sh -c \
+		'$(MAKE) --no-print-directory -f $(SELF) "$$0" || exit 255'
 	$(PY) scripts/page.py $(OPTIONS)
 	$(PY) scripts/summary.py $(OPTIONS)
 

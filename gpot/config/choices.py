@@ -6,10 +6,12 @@ from enum import Enum
 
 
 class Schedule(str, Enum):
-    """Learning rate: constant, or one cycle (linear to its peak over 15 % of the steps, then by a cosine to 0)."""
+    """Learning rate: constant; one cycle (linear to its peak over 15 % of the steps, then by a cosine to 0); or through
+    given points, by straight lines."""
 
     constant = "constant"
     one_cycle = "one_cycle"
+    points = "points"
 
 
 class Precision(str, Enum):

@@ -232,12 +232,14 @@ class PenaltyConfig:
 
 @dataclass
 class OptimizerConfig:
-    """Adam. gradient_clip: largest 2-norm of the gradient, null: no clipping."""
+    """Adam. gradient_clip: largest 2-norm of the gradient, null: no clipping. points: step: factor of lr, of
+    schedule=points, in rising order."""
 
     lr: float
     schedule: Schedule
     weight_decay: float
     gradient_clip: Optional[float]
+    points: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from gpot.flows.base import FrozenFlow, pull_back
 from gpot.progress import track
 from gpot.stages import families
 from gpot.stages.common import device_of, generator
-from gpot.stages.plain import plain
+from gpot.stages.plain import adam_settings
 from gpot.stages.points import points_in, points_stage
 from gpot.stages.run import describe, paper_lines
 from gpot.stages.stage import WEIGHTS, Bench, Stage
@@ -55,7 +55,7 @@ def flow_stage(config: Config) -> Stage:
         return Stage("flow", 1, {"flow": frozen}, (), partial(_load, config), config.seed)
     settings = {
         "flow": families.training_settings(flow),
-        "optimizer": plain(config.optimizer.flow),
+        "optimizer": adam_settings(config.optimizer.flow),
         "seed": config.seed,
     }
     inputs, build = (points_stage(config),), partial(_train, config)

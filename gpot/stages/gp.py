@@ -26,7 +26,7 @@ from gpot.stages import families
 from gpot.stages.common import device_of
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage
 from gpot.stages.live import live_figures
-from gpot.stages.plain import plain, without
+from gpot.stages.plain import adam_settings, without
 from gpot.stages.run import describe, paper_lines
 from gpot.stages.stage import WEIGHTS, Bench, Stage
 from gpot.store import Artifact
@@ -61,7 +61,7 @@ def gp_stage(config: Config) -> Stage:
     settings = {
         "gp": families.gp_settings(gp) | {"epochs": n_epochs(gp, config.penalty)},
         "penalty": penalty,
-        "optimizer": plain(config.optimizer.gp),
+        "optimizer": adam_settings(config.optimizer.gp),
         "seed": config.seed,
     }
     build, run = partial(_train, config), partial(describe, config, "gp")

@@ -6,6 +6,8 @@ import dataclasses
 from enum import Enum
 from typing import Any
 
+from gpot.config.schema import OptimizerConfig
+
 
 def plain(value: Any) -> Any:
     """Dataclasses and enums as dicts and strings, for keys and manifests."""
@@ -16,6 +18,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def adam_settings(optimizer: OptimizerConfig) -> dict[str, Any]:
+    """An optimizer's settings; the points of its schedule, (step, factor), only where it has some."""
+    points = {"points": [list(point) for point in optimizer.points.items()]} if optimizer.points else {}
+    return without(optimizer, "points") | points
 
 
 def without(value: Any, *names: str) -> dict[str, Any]:

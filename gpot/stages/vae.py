@@ -22,7 +22,7 @@ from gpot.data.images import ImageSource, image_index
 from gpot.errors import BadConfig
 from gpot.progress import track
 from gpot.stages.common import device_of
-from gpot.stages.plain import plain, without
+from gpot.stages.plain import adam_settings, without
 from gpot.stages.run import describe
 from gpot.stages.sources import image_source
 from gpot.stages.stage import WEIGHTS, Bench, Stage
@@ -67,7 +67,7 @@ def vae_stage(config: Config) -> Stage:
     settings = {
         "dataset": {"name": dataset.name, "n_images": dataset.n_images} | shape,
         "vae": without(vae, "weights"),
-        "optimizer": plain(config.optimizer.vae),
+        "optimizer": adam_settings(config.optimizer.vae),
         "seed": config.seed,
     }
     return Stage(

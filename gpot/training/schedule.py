@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gpot.config.choices import Schedule
 from gpot.config.schema import OptimizerConfig
-from gpot.maths.schedule import one_cycle
+from gpot.maths.schedule import one_cycle, through_points
 
 
 def penalty_weight(initial: float, halvings: int, epoch: int, epochs: int) -> float:
@@ -26,8 +26,12 @@ def penalty_weight(initial: float, halvings: int, epoch: int, epochs: int) -> fl
 def adam(parameters: list[Tensor], config: OptimizerConfig, steps: int) -> dict[str, object]:
     """Adam and its learning-rate schedule in the form that Lightning's `configure_optimizers` returns."""
     optimizer = torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    factor: Callable[[int], float] = (
-        (lambda step: one_cycle(step, steps)) if config.schedule is Schedule.one_cycle else (lambda step: 1.0)
-    )
+    points = config.points
+    factors: dict[Schedule, Callable[[int], float]] = {
+        Schedule.constant: lambda step: 1.0,
+        Schedule.one_cycle: lambda step: one_cycle(step, steps),
+        Schedule.points: lambda step: through_points(step, points),
+    }
+    factor = factors[config.schedule]
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

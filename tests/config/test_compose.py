@@ -227,6 +227,8 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     *(("sizes_positive", name, value, [f"got {value}"]) for name in POSITIVE for value in (0, -1)),
     ("sizes_positive", "flow.hidden", [64, 0], ["got 0"]),
     ("sizes_positive", "gp.family.hidden", [], ["list of positive numbers"]),
+    ("schedules_complete", "optimizer.vae.schedule", Schedule.points, ["with 0 points", "step: factor"]),
+    ("schedules_complete", "optimizer.vae.points", {0: 1.0}, ["with 1 points"]),
     ("batches_fit", "gp.n_train", 100, ["gp.batch_size", "gp.batch_size=100"]),
     ("batches_fit", "vae.batch_size", 2, ["at least 3", "got 2"]),
     ("certificate_fits", "evaluate.certificate_batch", 1, ["evaluate.n_prior", "got 1"]),

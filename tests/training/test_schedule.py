@@ -9,7 +9,7 @@ import torch
 
 from gpot.config.choices import Schedule
 from gpot.config.schema import OptimizerConfig
-from gpot.maths.schedule import WARM_UP, one_cycle
+from gpot.maths.schedule import WARM_UP, one_cycle, through_points
 from gpot.training.schedule import adam, penalty_weight
 
 
@@ -61,7 +61,7 @@ def test_one_cycle_is_linear_and_then_half_a_cosine() -> None:
     assert one_cycle(middle, steps) == pytest.approx(0.5, abs=torch.pi / 2 / (steps - rise))
 
 
-@pytest.mark.parametrize("schedule", list(Schedule))
+@pytest.mark.parametrize("schedule", [Schedule.constant, Schedule.one_cycle])
 def test_adam_follows_the_schedule_step_by_step(schedule: Schedule) -> None:
     parameter = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
     made = adam([parameter], OptimizerConfig(0.25, schedule, weight_decay=0.125, gradient_clip=None), steps=40)
@@ -75,3 +75,23 @@ def test_adam_follows_the_schedule_step_by_step(schedule: Schedule) -> None:
         scheduler.step()
     factors = [1.0] * 40 if schedule is Schedule.constant else [one_cycle(step, 40) for step in range(40)]
     assert rates == [0.25 * factor for factor in factors]
+
+
+def test_adam_goes_through_given_points_also_after_a_resumption() -> None:
+    points = {0: 0.0, 4: 1.0, 10: 0.5}
+    config = OptimizerConfig(2e-3, Schedule.points, weight_decay=0.0, gradient_clip=None, points=points)
+    rates: list[float] = []
+    state: dict[str, object] = {}
+    for steps in (6, 7):  # the second goes on from the first
+        found = adam([torch.zeros(1, requires_grad=True)], config, steps)
+        optimizer, scheduler = found["optimizer"], found["lr_scheduler"]["scheduler"]  # type: ignore[index]
+        if state:
+            scheduler.load_state_dict(state)
+            optimizer.param_groups[0]["lr"] = scheduler.get_last_lr()[0]  # type: ignore[attr-defined]
+        for _ in range(steps):
+            rates.append(optimizer.param_groups[0]["lr"])  # type: ignore[attr-defined]
+            optimizer.step()  # type: ignore[attr-defined]
+            scheduler.step()
+        state = scheduler.state_dict()
+    assert rates == pytest.approx([2e-3 * through_points(step, points) for step in range(13)])
+    assert rates[3] == 2e-3 and rates[9] == rates[-1] == 1e-3  # a peak on its point, and constant after the last

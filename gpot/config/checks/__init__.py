@@ -21,6 +21,7 @@ RULES: tuple[Callable[..., None], ...] = (
     models.blocks_fit,
     sizes.seeds_differ,
     sizes.sizes_positive,
+    sizes.schedules_complete,
     sizes.batches_fit,
     sizes.certificate_fits,
     sizes.grid_refinable,

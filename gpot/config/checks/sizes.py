@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpot.config.checks.subjects import Gps
-from gpot.config.choices import Source
+from gpot.config.choices import Schedule, Source
 from gpot.config.schema import (
     BNAFConfig,
     BoundsConfig,
@@ -88,6 +88,23 @@ def sizes_positive(
         if value is not None and value <= 0:
             what = "a list of positive numbers" if name.endswith(("hidden", "sizes")) else "a positive number"
             raise BadConfig(f"{name} must be {what}, got {value}. Set {name} to {what}.")
+
+
+def schedules_complete(optimizer: OptimizersConfig) -> None:
+    for part in ("vae", "flow", "gp"):
+        name, adam = f"optimizer.{part}", getattr(optimizer, part)
+        steps = list(adam.points)
+        typed = f"'++{name}.points={{0: 0.0, 1000: 1.0, 9000: 0.0}}' (step: factor of lr)"
+        if (adam.schedule is Schedule.points) is not bool(steps):
+            raise BadConfig(
+                f"{name}.schedule={adam.schedule.value} with {len(steps)} points: schedule=points goes with "
+                f"points, and no other does. Type '{name}.schedule=points' {typed}."
+            )
+        if steps != sorted(steps) or min([0, *adam.points.values()]) < 0:
+            raise BadConfig(
+                f"{name}.points are steps in rising order, each with a factor of at least 0, got "
+                f"{dict(adam.points)}. Type {typed}."
+            )
 
 
 def batches_fit(gps: Gps, vae: VaeConfig | None) -> None:

@@ -188,7 +188,7 @@ def _earlier(out: Path, scale: dict[str, Any]) -> list[dict[str, Any]]:
     if not out.is_file():
         return []
     result = json.loads(out.read_text(encoding="utf-8"))
-    return result["rows"] if scale.items() <= result.items() else []
+    return result["rows"] if scale.items() <= result.items() and "note" not in result else []
 
 
 if __name__ == "__main__":

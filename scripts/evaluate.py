@@ -7,7 +7,6 @@ Writes outputs/artifacts/evaluate/<key>/metrics.json.
 
 from gpot.config import Config
 from gpot.entry import entry
-from gpot.stages.common import gp_row
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
@@ -15,7 +14,7 @@ from gpot.store import Artifact
 
 @entry("evaluate")
 def main(config: Config) -> list[Artifact]:
-    artifact = open_workshop(config).make(evaluate_stage(config, gp_row(config.gp, config.penalty)))
+    artifact = open_workshop(config).make(evaluate_stage(config, config.gp_row))
     print(artifact.folder)
     return [artifact]
 

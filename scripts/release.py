@@ -15,9 +15,9 @@ from gpot.config import Config
 from gpot.config.schema import ImagesConfig, MnistConfig
 from gpot.entry import entry
 from gpot.errors import BadConfig
+from gpot.items.rows import report_rows
 from gpot.stages.flow import flow_stage
 from gpot.stages.gp import gp_stage
-from gpot.stages.rows import report_rows
 from gpot.stages.stage import Workshop, open_workshop
 from gpot.stages.vae import latents_stage, vae_stage
 from gpot.store import Artifact

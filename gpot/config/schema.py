@@ -7,7 +7,7 @@ file.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 import torch
 from hydra.core.config_store import ConfigStore
@@ -37,6 +37,7 @@ from gpot.evaluation.disentanglement.dci import Regressor
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method
 from gpot.paper.items import Item
+from gpot.paper.rows import Row
 from third_party.btcvae import Estimator
 
 # OmegaConf reads the annotations at run time, on Python 3.10 too: Optional[...] stays.
@@ -164,17 +165,25 @@ class CPFlowConfig(FlowConfig):
 
 @dataclass
 class FamilyConfig:
-    """What moves the particles of a GP flow: a velocity, or couplings. Each family has its own settings."""
+    """What moves the particles of a GP flow: a velocity, or couplings. Each family has its own settings.
+
+    kind: its name in keys and loggers. row: of a result, where the family has one of its own.
+    """
+
+    kind: ClassVar[str]
+    row: ClassVar[Optional[Row]] = None
 
 
 @dataclass
 class MlpConfig(FamilyConfig):
+    kind = "mlp"
     hidden: list[int]
     n_blocks: Optional[int]  # null: dim - 1, which gives every divergence-free field
 
 
 @dataclass
 class RidgeConfig(FamilyConfig):
+    kind = "ridge"
     width: int
 
 
@@ -182,6 +191,8 @@ class RidgeConfig(FamilyConfig):
 class SpectralConfig(FamilyConfig):
     """Euler's equations solved for the velocity: only its initial value is learned. For points of dimension 2."""
 
+    kind = "spectral"
+    row = Row.gp_spectral
     modes: int  # sines per coordinate of the stream function
     n_steps: int  # Runge-Kutta steps of the solver over [0, 1]
 
@@ -190,6 +201,7 @@ class SpectralConfig(FamilyConfig):
 class TwistConfig(FamilyConfig):
     """Couplings without an ODE, and so without a velocity. For points of dimension 3 or more."""
 
+    kind = "twist"
     n_layers: int
     width: int  # of the hidden layer of each angle
 
@@ -228,6 +240,13 @@ class PenaltyConfig:
     def acting(self) -> PenaltyKind:
         """The kind, or `none` where a weight of 0 makes it so: a sweep over the weight may start at 0."""
         return self.kind if self.weight > 0 else PenaltyKind.none
+
+    @property
+    def row(self) -> Row:
+        """The row of a GP flow that is trained with this penalty."""
+        return {PenaltyKind.none: Row.gp, PenaltyKind.euler: Row.gp_euler, PenaltyKind.kinetic: Row.gp_kinetic}[
+            self.acting
+        ]
 
 
 @dataclass
@@ -270,6 +289,20 @@ class DeviceConfig:
         if self.strategy is Strategy.single:
             return 1
         return len(self.devices) if isinstance(self.devices, list) else int(self.devices)
+
+    @property
+    def first(self) -> torch.device:
+        """Where evaluation runs: the first device of the group."""
+        if self.kind != "gpu":
+            return torch.device("cpu")
+        return torch.device("cuda", self.devices[0] if isinstance(self.devices, list) else 0)
+
+    @property
+    def words(self) -> str:
+        """Kind of device for the manifest: the GPU's name, or the number of threads; and the processes, if several."""
+        gpu = self.kind == "gpu"
+        words = torch.cuda.get_device_name(self.first) if gpu else f"cpu, {torch.get_num_threads()} threads"
+        return words if self.processes == 1 else f"{words}, {self.processes} processes"
 
 
 @dataclass
@@ -489,6 +522,11 @@ class Config:
     search: Optional[SearchConfig] = None  # of scripts/search.py
     typed: list[str] = field(default_factory=list)  # the overrides on the command line, to compose a sibling config
     multirun: Optional[str] = None  # of a job of a sweep: the sweep's name, by which its runs are grouped
+
+    @property
+    def gp_row(self) -> Row:
+        """The row of the GP flow that this config trains."""
+        return self.gp.family.row or self.penalty.row
 
 
 GROUPS: dict[str, type] = {

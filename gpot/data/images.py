@@ -1,7 +1,7 @@
 """The images of a dataset: which ones, and their pixels, as they are kept and as a VAE takes them.
 
 A new dataset of images is one config class (`gpot/config/schema.py`), one class here, and an entry in
-`gpot/stages/sources.py`.
+`gpot/stages/vae.py`.
 """
 
 from __future__ import annotations

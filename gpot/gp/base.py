@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from gpot.errors import BadConfig
 from gpot.gp.rotation import check_orthogonal
+
+if TYPE_CHECKING:
+    from gpot.gp.flow import GaussianPreservingFlow
 
 
 class GaussianPreserving(nn.Module, ABC):
@@ -21,13 +24,21 @@ class GaussianPreserving(nn.Module, ABC):
 
     rotation: Tensor
     n_steps: int | None
-    has_path = False  # whether it is the end of a flow in time, with velocities and an energy
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
         self.register_buffer("rotation", torch.eye(dim))
         self.register_load_state_dict_post_hook(_check_state)
+
+    @property
+    def flow_in_time(self) -> GaussianPreservingFlow | None:
+        """Itself where it is the end of a flow in time, with velocities, a path and an energy; None elsewhere."""
+        return None
+
+    def counting(self) -> GaussianPreserving:
+        """This map, which from now on counts particles that leave its domain, where it raised before."""
+        return self
 
     @abstractmethod
     def transport(self, z: Tensor) -> Tensor:

@@ -37,7 +37,6 @@ class GaussianPreservingFlow(GaussianPreserving):
 
     steps: Tensor
     made_in: Tensor
-    has_path = True
 
     def __init__(
         self,
@@ -117,8 +116,13 @@ class GaussianPreservingFlow(GaussianPreserving):
         path = self.flow_trajectory(z)
         return self._leave_chart(path.points[-1]), path
 
+    @property
+    def flow_in_time(self) -> GaussianPreservingFlow:
+        """Itself."""
+        return self
+
     def counting(self) -> GaussianPreservingFlow:
-        """This map, of which a particle that leaves the cube is counted from now on, where it raised before."""
+        """This map, which from now on counts particles that leave the cube, where it raised before."""
         self.on_escape = "count"
         return self
 

@@ -25,6 +25,9 @@ class MongeMap(nn.Module):
     Points are tensors (n, d) of the dtype of f; NumPy arrays are converted to it.
     """
 
+    flow: FrozenFlow
+    gp: GaussianPreserving
+
     def __init__(self, flow: Any, gp: GaussianPreserving) -> None:
         super().__init__()
         frozen = flow if isinstance(flow, FrozenFlow) else FrozenFlow(adapt(flow, dim=gp.dim), graph=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gpot.config.choices import Source
+from gpot.config.plain import without
 from gpot.config.schema import Config, DSpritesConfig
 from gpot.data import dsprites
 from gpot.data.images import image_index
@@ -23,18 +24,14 @@ from gpot.evaluation.disentanglement.mig import mig
 from gpot.evaluation.disentanglement.sap import sap
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
-from gpot.flows.base import FrozenFlow
-from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.monge import MongeMap
 from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
 from gpot.progress import track
-from gpot.stages.common import generator
 from gpot.stages.flow import prior_pairs, split
 from gpot.stages.maps import CHUNK, codes_of, map_of, settings_of, stages_of
-from gpot.stages.plain import without
 from gpot.stages.points import PointRows, points_by_rows
-from gpot.stages.stage import Bench, Stage
+from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import groups, source_of
 
 
@@ -125,7 +122,6 @@ def _disentanglement(config: Config, points: PointRows, monge: MongeMap) -> dict
 def _transport(config: Config, row: Row, data: Tensor, monge: MongeMap) -> dict[str, Any]:
     """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out."""
     flow, gp, evaluate = monge.flow, monge.gp, config.evaluate
-    assert isinstance(flow, FrozenFlow)
     metrics: dict[str, Any] = {"n_parameters_flow": sum(p.numel() for p in flow.parameters())}
     from_prior = config.gp.source is Source.prior
     if from_prior:
@@ -159,8 +155,8 @@ def _transport(config: Config, row: Row, data: Tensor, monge: MongeMap) -> dict[
         "nll_exact": nll_exact(gp, z[ok], log_det[ok]).mean,
         "logdet_error_mean": error.mean, "logdet_error_max": error.max,
     }  # fmt: skip
-    if isinstance(gp, GaussianPreservingFlow):
-        energy = cube_energy(gp, evaluate.n_prior, torch.Generator(flow.device).manual_seed(config.seed))
+    if gp.flow_in_time is not None:
+        energy = cube_energy(gp.flow_in_time, evaluate.n_prior, torch.Generator(flow.device).manual_seed(config.seed))
         metrics |= {"energy": energy.mean, "energy_stderr": energy.stderr}
     elif row is Row.rotation:  # it happens at once: nothing flows
         metrics |= {"energy": 0.0, "energy_stderr": 0.0}

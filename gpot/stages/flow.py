@@ -13,19 +13,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gpot.config.choices import Source
+from gpot.config.plain import adam_settings
 from gpot.config.schema import Config
 from gpot.data.datamodule import ArrayDataModule
+from gpot.data.weights import load_weights, weights_hash
 from gpot.flows.base import FrozenFlow, pull_back
 from gpot.progress import track
-from gpot.stages import families
-from gpot.stages.common import device_of, generator
-from gpot.stages.plain import adam_settings
 from gpot.stages.points import points_in, points_stage
-from gpot.stages.run import describe, paper_lines
-from gpot.stages.stage import WEIGHTS, Bench, Stage
-from gpot.stages.weights import load_weights, weights_hash
+from gpot.stages.stage import WEIGHTS, Bench, Stage, generator
 from gpot.store import Artifact
 from gpot.tracking.names import VAL_NLL
+from gpot.tracking.run import describe, paper_lines
+from gpot.training import families
 from gpot.training.callbacks import KeepBest
 from gpot.training.fit import fit, intervals
 from gpot.training.flow import FlowModule
@@ -101,7 +100,7 @@ def load_flow(config: Config, artifact: Artifact) -> FrozenFlow:
     """The frozen flow of an artefact, on the device of the config."""
     flow = families.network(config.flow, config.dataset.dim)
     flow.load_state_dict(load_file(artifact.file(WEIGHTS)))
-    return FrozenFlow(families.adapter(config.flow, flow)).to(device_of(config.device))
+    return FrozenFlow(families.adapter(config.flow, flow)).to(config.device.first)
 
 
 def prior_pairs(flow: FrozenFlow, n: int, draw: torch.Generator, what: str) -> tuple[Tensor, Tensor, int]:

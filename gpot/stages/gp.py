@@ -1,4 +1,4 @@
-"""Stage `gp`: the Gaussian-preserving flow of a frozen flow."""
+"""Stage `gp`: the Gaussian-preserving flow of a frozen flow. Stage `log_det_errors`: how well it keeps the Gaussian."""
 
 from __future__ import annotations
 
@@ -8,37 +8,42 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
 from torch import Tensor
 
 from gpot.config.choices import PenaltyKind
 from gpot.config.choices import Rotation as RotationChoice
-from gpot.config.schema import Config, GpConfig, PenaltyConfig
+from gpot.config.plain import adam_settings, without
+from gpot.config.schema import Config, GpConfig, ImagesConfig, PenaltyConfig
 from gpot.data.datamodule import ArrayDataModule
-from gpot.errors import FidelityLost, OutsideCube
+from gpot.errors import ArtifactMissing, FidelityLost, OutsideCube
 from gpot.evaluation.likelihood import nll
 from gpot.gp.base import GaussianPreserving
-from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.orthogonal import Rotation
 from gpot.gp.rotation import fit_rotation
-from gpot.stages import families
-from gpot.stages.common import device_of
+from gpot.paper.rows import row_name
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage
-from gpot.stages.live import live_figures
-from gpot.stages.plain import adam_settings, without
-from gpot.stages.run import describe, paper_lines
+from gpot.stages.points import points_of, points_stage
 from gpot.stages.stage import WEIGHTS, Bench, Stage
+from gpot.stages.vae import load_vae, vae_stage
 from gpot.store import Artifact
 from gpot.tracking.names import VAL_COST
+from gpot.tracking.run import describe, paper_lines
 from gpot.tracking.run_logger import RunLogger
+from gpot.training import families
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit
 from gpot.training.gp import GPModule
+from gpot.training.live import Draw, ImageCodes, Live, live_figures
 from gpot.training.watch import Energy, FiguresAtIntervals, PaperLines
 
 log = logging.getLogger(__name__)
 
+_ERROR_POINTS, _ERROR_SEED, _ERROR_CHUNK = 2048, 0, 1024
+_SHOWN_POINTS = 3000
 _GUARD_POINTS = 512  # held-out points of the exact log-determinant: its mean is then known to a few percent
 
 
@@ -124,24 +129,54 @@ def _flow_nll(config: Config, bench: Bench, x: Tensor) -> float:
 def _watching(config: Config, bench: Bench, gp: GaussianPreserving, logger: RunLogger) -> list[Callback]:
     """What a logger is shown beside the losses: the energy, the paper's numbers, pictures at intervals."""
     watching: list[Callback] = [PaperLines(paper_lines(config, "gp"))]
-    if isinstance(gp, GaussianPreservingFlow):
-        watching.append(Energy(gp, config.seed))
+    if gp.flow_in_time is not None:
+        watching.append(Energy(gp.flow_in_time, config.seed))
     if config.logger.figures:
-        watching.append(FiguresAtIntervals(logger, live_figures(config, bench, gp), config.logger.figures))
+        watching.append(FiguresAtIntervals(logger, _pictures(config, bench, gp), config.logger.figures))
     return watching
+
+
+def _pictures(config: Config, bench: Bench, gp: GaussianPreserving) -> dict[str, Draw]:
+    """What is drawn of the training. A GP flow may be trained on samples of a flow whose data is not there: then
+    nothing is drawn, and the log says why."""
+    flow = load_flow(config, bench.read(flow_stage(config)))
+    try:
+        points = bench.read(points_stage(config))
+    except ArtifactMissing as missing:
+        log.info("gp: no pictures in the logger. %s", missing)
+        return {}
+    codes = None
+    if isinstance(config.dataset, ImagesConfig):
+        decoder = load_vae(config, bench.read(vae_stage(config))).to(flow.device)
+        kl = torch.tensor(points.manifest["metrics"]["kl"], dtype=torch.float64)
+        codes = ImageCodes(decoder.decode, kl, config.report.traversal, row_name(config.gp_row.value, config.flow.name))
+    return live_figures(Live(flow, gp, points_of(points)[:_SHOWN_POINTS], codes))
 
 
 def load_gp(config: Config, artifact: Artifact) -> GaussianPreserving:
     """The trained GP flow of an artefact, in eval mode on the device of the config."""
-    gp = families.gp_network(config.gp, config.dataset.dim)
-    if isinstance(gp, GaussianPreservingFlow):
-        gp = gp.counting()  # a particle that leaves the cube, where training raises
+    gp = families.gp_network(config.gp, config.dataset.dim).counting()  # of a particle that escapes training raises
     gp.load_state_dict(load_file(artifact.file(WEIGHTS)))
-    return gp.to(device_of(config.device)).eval().requires_grad_(False)
+    return gp.to(config.device.first).eval().requires_grad_(False)
 
 
 def rotation_alone(config: Config, pairs: Artifact) -> Rotation:
     """The best rotation of the pairs, and nothing after it."""
     arrays = pairs.tensors("pairs.safetensors")
     rotation = best_rotation(config.gp.rotation, arrays["x_train"], arrays["z_train"])
-    return Rotation(config.dataset.dim, rotation).to(device_of(config.device))
+    return Rotation(config.dataset.dim, rotation).to(config.device.first)
+
+
+def log_det_errors_stage(config: Config) -> Stage:
+    """`errors.npy` (n,): |exact - analytic| log|det ds/dz| of the config's GP flow, nats, at fresh Gaussian points."""
+    settings = {"n": _ERROR_POINTS, "seed": _ERROR_SEED}
+    return Stage("log_det_errors", 1, settings, (gp_stage(config),), partial(_log_det_errors, config), config.seed)
+
+
+def _log_det_errors(config: Config, bench: Bench) -> Mapping[str, Any]:
+    flow = load_gp(config, bench.inputs["gp"])
+    z = torch.randn(_ERROR_POINTS, flow.dim, generator=torch.Generator().manual_seed(_ERROR_SEED))
+    with torch.no_grad():
+        errors = flow.log_det_error(z.to(flow.rotation), _ERROR_CHUNK).abs().double().cpu().numpy()
+    np.save(bench.folder / "errors.npy", errors)
+    return {"mean": float(errors.mean()), "max": float(errors.max())}

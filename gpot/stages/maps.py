@@ -15,13 +15,12 @@ from gpot.gp.monge import MongeMap
 from gpot.gp.orthogonal import Rotation
 from gpot.paper.rows import Row
 from gpot.progress import track
-from gpot.stages import families
-from gpot.stages.common import device_of
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage
 from gpot.stages.gp import gp_stage, load_gp, rotation_alone
 from gpot.stages.points import points_stage
 from gpot.stages.stage import Stage
 from gpot.store import Artifact
+from gpot.training import families
 
 CHUNK = 4096  # points at a time
 
@@ -50,7 +49,7 @@ def settings_of(config: Config, row: Row) -> dict[str, Any]:
 
 def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
     """The map of a row, from the results of `stages_of` by their names."""
-    dim, device = config.dataset.dim, device_of(config.device)
+    dim, device = config.dataset.dim, config.device.first
     flow = load_flow(config, results["flow"]) if "flow" in results else FrozenFlow(IdentityFlow(dim))
     if "pairs" in results:
         return MongeMap(flow, rotation_alone(config, results["pairs"]))

@@ -13,10 +13,9 @@ from torch import Tensor
 from gpot.config.schema import Config
 from gpot.errors import BadConfig
 from gpot.evaluation.optimum import optimum_series
-from gpot.stages.common import generator
 from gpot.stages.flow import flow_stage, load_flow, push
 from gpot.stages.points import points_in, points_stage
-from gpot.stages.stage import Bench, Stage
+from gpot.stages.stage import Bench, Stage, generator
 
 
 def optimum_stage(config: Config) -> Stage:

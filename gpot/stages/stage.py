@@ -19,9 +19,8 @@ from torch import nn
 
 from gpot.config.choices import Upstream
 from gpot.config.schema import Config
-from gpot.stages.common import device_words
-from gpot.stages.run import OpenLogger, Run, logger_opener
 from gpot.store import Artifact, Store, content_key
+from gpot.tracking.run import OpenLogger, Run, logger_opener
 from gpot.tracking.run_logger import Description, RunLogger
 from gpot.training.history import keep_history
 
@@ -181,8 +180,13 @@ class Workshop:
         return artifact
 
 
+def generator(seed: int, purpose: int) -> torch.Generator:
+    """CPU generator of one purpose: streams of different purposes are independent, and fixed by the seed."""
+    return torch.Generator().manual_seed(seed * 1000 + purpose)
+
+
 def open_workshop(config: Config) -> Workshop:
     """The workshop of a config: the store of `paths.artifacts`, with the released artefacts of `pretrained`."""
     released = None if config.pretrained is None else Path(config.pretrained)
     store = Store(Path(config.paths.artifacts), released)
-    return Workshop(store, config.upstream, device_words(config.device), config.budget.name, logger_opener(config))
+    return Workshop(store, config.upstream, config.device.words, config.budget.name, logger_opener(config))

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpot.config.plain import plain
 from gpot.config.schema import Config
 from gpot.evaluation.traversals import image_change, informative, lost, traverse
 from gpot.paper.rows import Row
-from gpot.stages.common import device_of, generator
 from gpot.stages.maps import codes_of, map_of, settings_of, stages_of
-from gpot.stages.plain import plain
 from gpot.stages.points import points_of
-from gpot.stages.stage import Bench, Stage
+from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import load_vae, vae_stage
 
 _FRAMES_PER_STEP = 2  # values of the animation for one of the figure
@@ -42,7 +41,7 @@ def _traverse(config: Config, bench: Bench) -> Mapping[str, Any]:
     asked, latents = config.report.traversal, bench.inputs["latents"]
     mean = points_of(latents)
     rows = torch.randperm(len(mean), generator=generator(config.seed, 6))[: asked.n_points]
-    device = device_of(config.device)
+    device = config.device.first
     monge, decoder = map_of(config, bench.inputs), load_vae(config, bench.inputs["vae"]).to(device)
 
     def decode(codes: Tensor) -> Tensor:

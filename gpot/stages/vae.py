@@ -4,7 +4,7 @@ images."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,26 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gpot.config.choices import CodePrecision
-from gpot.config.schema import Config, ImagesConfig, VaeConfig
+from gpot.config.plain import adam_settings, without
+from gpot.config.schema import (
+    ArchiveConfig,
+    Config,
+    DSpritesConfig,
+    ImagesConfig,
+    MnistConfig,
+    OwnImagesConfig,
+    VaeConfig,
+)
+from gpot.data.archive_images import ArchiveImages
 from gpot.data.datamodule import ArrayDataModule
-from gpot.data.images import ImageSource, image_index
+from gpot.data.images import DSpritesImages, ImageSource, MnistImages, image_index
+from gpot.data.own_images import OwnImages
+from gpot.data.weights import load_weights, weights_hash
 from gpot.errors import BadConfig
 from gpot.progress import track
-from gpot.stages.common import device_of
-from gpot.stages.plain import adam_settings, without
-from gpot.stages.run import describe
-from gpot.stages.sources import image_source
 from gpot.stages.stage import WEIGHTS, Bench, Stage
-from gpot.stages.weights import load_weights, weights_hash
 from gpot.store import Artifact
+from gpot.tracking.run import describe
 from gpot.training.fit import fit, intervals
 from gpot.training.vae import VAEModule
 from third_party.btcvae import BetaTCVAE
@@ -35,6 +43,21 @@ from third_party.btcvae import BetaTCVAE
 _ENCODE_BATCH = 64  # small batches in channels-last order stay in a CPU's cache: three times faster than large ones
 _ENCODE_BATCH_GPU = 4096
 _VALIDATION_IMAGES = 4096
+
+
+SOURCES: dict[type[ImagesConfig], Callable[[Any, Path], ImageSource]] = {
+    DSpritesConfig: lambda dataset, folder: DSpritesImages(dataset.path),
+    MnistConfig: lambda dataset, folder: MnistImages(folder, dataset.split, dataset.image_size),
+    OwnImagesConfig: lambda dataset, folder: OwnImages(str(dataset.path)),
+    ArchiveConfig: lambda dataset, folder: ArchiveImages(
+        dataset.name, dataset.path, folder, dataset.pattern, dataset.image_size, dataset.channels
+    ),
+}
+
+
+def image_source(dataset: ImagesConfig, folder: Path) -> ImageSource:
+    """The source of a dataset config. folder: `paths.data`, where downloaded files are."""
+    return SOURCES[type(dataset)](dataset, folder)
 
 
 def groups(config: Config) -> tuple[ImagesConfig, VaeConfig]:
@@ -166,7 +189,7 @@ def _stored(config: Config, values: Tensor) -> NDArray[np.floating]:
 def _posterior(config: Config, bench: Bench, source: ImageSource, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Mean and log-variance of the images of those rows of the source, each (n, latent_dim)."""
     pixels = source.pixels(index)
-    device = device_of(config.device)
+    device = config.device.first
     frozen = load_vae(config, bench.inputs["vae"]).to(device)
     frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # filled in place: thousands of small results kept between large temporaries fragment the heap to gigabytes

@@ -34,6 +34,13 @@ class Artifact:
             raise BadInput(f"file '{name}' of artefact {self.stage}/{self.key} was asked for; it has: {listed}")
         return self.folder / name
 
+    @property
+    def parents(self) -> list[tuple[str, str]]:
+        """Stage and key of all that it was made from; of an input that it read partly, and that need not be there, also
+        what that is made from."""
+        inputs = [self.manifest["inputs"], *self.manifest.get("through", {}).values()]
+        return [pair for keys in inputs for pair in keys.items()]
+
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Tensors of a safetensors file, on the CPU."""
         from safetensors.torch import load_file  # here, because torch takes seconds to import and looking needs none

@@ -22,10 +22,10 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_s
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from gpot.config import Config, compose
+from gpot.config.plain import plain
 from gpot.config.schema import RangeConfig, SearchConfig
 from gpot.errors import BadConfig, GpotError
 from gpot.stages.gp import gp_stage
-from gpot.stages.plain import plain
 from gpot.stages.stage import Workshop
 from gpot.store import Artifact
 from gpot.sweeps.jobs import settings_of

@@ -16,7 +16,6 @@ from torch import Tensor
 from gpot.errors import GpotError, TrainingDiverged
 from gpot.evaluation.fidelity import Best, Guard
 from gpot.gp.base import GaussianPreserving
-from gpot.gp.flow import GaussianPreservingFlow
 from gpot.tracking.names import ESCAPED, VAL_COST, VAL_LOGDET_MAX, VAL_LOGDET_MEAN, VAL_NLL_EXACT, VAL_STEPS
 
 log = logging.getLogger(__name__)
@@ -167,8 +166,8 @@ class FidelityGuard(KeepBest):
         module.log(ESCAPED, fidelity.escaped)
         if self.flow_nll is not None:
             module.log(VAL_NLL_EXACT, self.flow_nll - fidelity.error.bias)
-        if isinstance(self.gp, GaussianPreservingFlow):
-            module.log(VAL_STEPS, float(self.gp.n_steps))
+        if self.gp.flow_in_time is not None:
+            module.log(VAL_STEPS, float(self.gp.flow_in_time.n_steps))
         if refined := self.guard.judge(fidelity, f"epoch {trainer.current_epoch}"):
             log.warning("%s", refined)
 

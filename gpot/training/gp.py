@@ -61,10 +61,11 @@ class GPModule(L.LightningModule):
         if self.penalty.acting is PenaltyKind.none:
             loss = cost = cost_now(x, self.gp.transport(z)).mean()
         else:
-            assert isinstance(self.gp, GaussianPreservingFlow)  # a penalty is of a path: checks.penalty_has_a_path
-            s, trajectory = self.gp.forward_with_path(z)
+            gp = self.gp.flow_in_time
+            assert gp is not None  # a penalty is of a path: the rule `penalty_has_a_path`
+            s, trajectory = gp.forward_with_path(z)
             cost = cost_now(x, s).mean()
-            penalty = self._penalty(self.gp, trajectory)
+            penalty = self._penalty(gp, trajectory)
             loss = cost + self.weight * penalty
             self.log(TRAIN_PENALTY, penalty, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
         self.log(TRAIN_COST, cost, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(x), sync_dist=True)

@@ -5,6 +5,7 @@ Nothing here changes a result: no random number of the training is drawn, and no
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 
 import lightning as L
@@ -54,12 +55,8 @@ class Energy(Callback):
         if trainer.sanity_checking:
             return
         draw = torch.Generator(self.gp.rotation.device).manual_seed(self.seed)
-        before = self.gp.on_escape
-        self.gp.on_escape = "count"  # a number for a plot does not end a training
-        try:
-            module.log(VAL_ENERGY, cube_energy(self.gp, _ENERGY_PARTICLES, draw).mean)
-        finally:
-            self.gp.on_escape = before
+        gp = copy.deepcopy(self.gp).counting()  # a number for a plot does not end a training
+        module.log(VAL_ENERGY, cube_energy(gp, _ENERGY_PARTICLES, draw).mean)
 
 
 class FiguresAtIntervals(Callback):

@@ -19,6 +19,7 @@ from gpot.config import compose
 from gpot.evaluation.bounds import bound_by, choose_potential
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.potential import PotentialFit, gelbrich_potential
+from gpot.items.rows import ReportRow, report_rows
 from gpot.maths.convex_network import convex_network
 from gpot.paper.rows import Row, row_name
 from gpot.stages.bounds import bounds_stage, potential_stage
@@ -26,7 +27,6 @@ from gpot.stages.evaluate import held_out
 from gpot.stages.flow import flow_stage, load_flow, push, split
 from gpot.stages.gp import gp_stage, load_gp
 from gpot.stages.points import points_in, points_stage
-from gpot.stages.rows import ReportRow, report_rows
 from gpot.stages.stage import Workshop, open_workshop
 from scripts.figures.common import write_page
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from gpot.config import Config, compose
+from gpot.items.rows import report_rows
 from gpot.stages.flow import flow_stage, load_flow
 from gpot.stages.gp import gp_stage, load_gp
-from gpot.stages.rows import report_rows
 from gpot.stages.stage import Stage
 from gpot.stages.vae import latents_stage, load_vae, vae_stage
 from gpot.store import Artifact, Store

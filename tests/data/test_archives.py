@@ -21,9 +21,8 @@ from gpot.data import archive_images
 from gpot.data.archive_images import REMOTES, ArchiveImages, decode
 from gpot.data.download import Remote
 from gpot.errors import BadConfig, BadInput, DataMissing
-from gpot.stages.sources import image_source
 from gpot.stages.stage import open_workshop
-from gpot.stages.vae import latents_stage
+from gpot.stages.vae import image_source, latents_stage
 
 CHAIRS, CELEBA = "*/renders/*.png", "*.jpg"
 VIEWS = ("image_000_p020_t011_r096.png", "image_001_p020_t023_r096.png", "image_002_p030_t011_r096.png")

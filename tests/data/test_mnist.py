@@ -13,7 +13,7 @@ from gpot.config import compose
 from gpot.data.images import image_index
 from gpot.data.mnist import IMAGES, LABELS, N_IMAGES, SIZE, Split, load_images, load_labels, read_idx, resize
 from gpot.errors import BadInput
-from gpot.stages.sources import image_source
+from gpot.stages.vae import image_source
 from gpot.store import file_sha256
 from tests.conftest import shared_path
 

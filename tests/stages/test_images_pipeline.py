@@ -16,8 +16,8 @@ from gpot.data import mnist
 from gpot.data.download import Remote
 from gpot.data.mnist import Split
 from gpot.errors import BadConfig, DataMissing
+from gpot.items.report import report_item
 from gpot.stages.flow import flow_stage
-from gpot.stages.report import report_stage
 from gpot.stages.stage import open_workshop
 from gpot.stages.vae import latents_stage
 from tests.stages.test_pipeline import TINY
@@ -74,7 +74,7 @@ def test_codes_are_kept_in_half_precision_with_their_digits(folder: Path) -> Non
 
 def test_table_2_of_mnist(folder: Path) -> None:
     config = config_of(folder, "experiment=table2_mnist")
-    paths = report_stage(config, open_workshop(config))
+    paths = report_item(config, open_workshop(config))
     rows = json.loads(written(paths, ".json").read_text())["rows"]
     assert [row["row"] for row in rows] == ["flow", "flow+rotation", "flow+gp", "flow+gp+euler", "flow+gp:twist"]
     assert {row["dataset"] for row in rows} == {"mnist"} and rows[0]["n_parameters_flow"] == 36_904
@@ -88,7 +88,7 @@ def test_table_2_of_mnist(folder: Path) -> None:
 
 def test_figure_7_shows_a_figure_per_data_point_and_says_how_images_change(folder: Path) -> None:
     config = config_of(folder, "experiment=fig7", "report.traversal.n_points=4", "report.traversal.threshold=0")
-    paths = report_stage(config, open_workshop(config))
+    paths = report_item(config, open_workshop(config))
     assert {path.name for path in paths} >= {
         "fig7_1.png", "fig7_2.pdf", "fig7_3.png", "fig7.gif", "fig7.json", "fig7_traversals.npz"
     }  # fmt: skip
@@ -107,7 +107,7 @@ def test_figure_7_shows_a_figure_per_data_point_and_says_how_images_change(folde
 
 def test_nothing_changes_along_a_row_of_equal_values(folder: Path) -> None:
     config = config_of(folder, "experiment=fig7", "report.traversal.extent=0", "report.traversal.n_points=2")
-    paths = report_stage(config, open_workshop(config))
+    paths = report_item(config, open_workshop(config))
     rows = json.loads(written(paths, ".json").read_text())["rows"]
     assert all(row["change_other"] in (0.0, None) and row["change_informative"] in (0.0, None) for row in rows)
     with np.load(written(paths, "_traversals.npz")) as arrays:
@@ -122,7 +122,7 @@ def test_a_dataset_without_images_is_refused_by_name(folder: Path) -> None:
     for experiment, gp in (("fig7", []), ("table1", ["gp@report.variants.twist.gp=toy_ridge"])):
         config = compose("report", [f"experiment={experiment}", "dataset=two_moons", f"paths.artifacts={folder}", *gp])
         with pytest.raises(BadConfig, match=r"two_moons.*has none"):
-            report_stage(config, open_workshop(config))
+            report_item(config, open_workshop(config))
 
 
 def test_without_files_and_network_the_error_says_what_to_do(folder: Path, tmp_path: Path) -> None:

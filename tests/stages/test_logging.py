@@ -22,16 +22,16 @@ from gpot.entry import entry
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import nll_exact
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.items.report import report_item
 from gpot.stages.flow import flow_stage, load_flow
 from gpot.stages.gp import gp_stage, load_gp
-from gpot.stages.report import report_stage
-from gpot.stages.run import Run, describe, paper_lines
 from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 from gpot.tracking.dashboard.build import specification
 from gpot.tracking.dashboard.check import compare
 from gpot.tracking.names import GLOBAL_STEP, LOGGED, SETTINGS, When, names
 from gpot.tracking.offline_run import OfflineRun, read_runs
+from gpot.tracking.run import Run, describe, paper_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -101,7 +101,7 @@ def offline(nobody: Path, tmp_path_factory: pytest.TempPathFactory) -> Offline:
     artifact = open_workshop(config).make(gp_stage(config))
     config = tiny(folder, "wandb", "experiment=fig4", root="report")
     config.report.variants = {name: config.report.variants[name] for name in ("gp", "euler")}
-    report = report_stage(config, open_workshop(config))
+    report = report_item(config, open_workshop(config))
     config = tiny(folder, "wandb", "dataset=eight_gaussians", "gp=toy_ridge", "penalty=none", "seed=7")
     config.multirun = "2030-01-01_00-00-00"
     open_workshop(config).make(gp_stage(config))

@@ -13,12 +13,12 @@ import pytest
 
 from gpot.config import Config
 from gpot.errors import BadInput
+from gpot.items.report import command_of, report_item
 from gpot.paper.items import Item
 from gpot.report.page.arrays import unpack
 from gpot.report.page.build import write_page
 from gpot.report.page.render import MOST_BYTES
 from gpot.report.page.results import read_arrays, read_results
-from gpot.stages.report import command_of, report_stage
 from gpot.stages.stage import open_workshop
 from gpot.training.history import HISTORY
 from tests.report.page_fixture import traversals
@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
     """A report folder with Figure 4 on a few hundred points: the config, and the folder."""
     folder = tmp_path_factory.mktemp("page")
     config = only(tiny(folder, "experiment=fig4"), "gp", "ridge")
-    report_stage(config, open_workshop(config))
+    report_item(config, open_workshop(config))
     return config, Path(config.paths.report)
 
 

@@ -9,12 +9,11 @@ import pytest
 
 from gpot.config import Config, compose
 from gpot.errors import ArtifactMissing, BadInput, DataMissing
+from gpot.items.report import report_item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
-from gpot.stages.common import gp_row
 from gpot.stages.flow import flow_stage
 from gpot.stages.gp import gp_stage
-from gpot.stages.report import report_stage
 from gpot.stages.stage import open_workshop
 from gpot.stages.vae import vae_stage
 from gpot.store import Artifact
@@ -54,7 +53,7 @@ def tiny(folder: Path, *overrides: str, root: str = "report") -> Config:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     folder = tmp_path_factory.mktemp("run")
     config = tiny(folder)
-    return folder, report_stage(config, open_workshop(config))
+    return folder, report_item(config, open_workshop(config))
 
 
 def pairs_of(folder: Path) -> Artifact:
@@ -108,7 +107,7 @@ def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
     # vae, codes of the labelled images (the first row needs no others), latents, flow, pairs, three gp, six rows;
     # the potential, bounds of five rows, log-det errors of three gp
     assert len(before) == 23
-    report_stage(config, open_workshop(config))
+    report_item(config, open_workshop(config))
     assert made_when() == before
     assert not list((folder / "outputs").glob("work/*/*"))
 
@@ -162,4 +161,4 @@ def test_weight_zero_is_no_penalty(made: tuple[Path, list[Path]]) -> None:
     folder, _ = made
     zero, none = tiny(folder, "penalty=euler_latent", "penalty.weight=0"), tiny(folder, "penalty=none")
     assert gp_stage(zero).key == gp_stage(none).key
-    assert gp_row(zero.gp, zero.penalty) is gp_row(none.gp, none.penalty) is Row.gp
+    assert zero.gp_row is none.gp_row is Row.gp

@@ -11,6 +11,8 @@ import torch
 
 from gpot.config import Config, compose
 from gpot.errors import BadConfig
+from gpot.items.report import report_item
+from gpot.items.rows import RowResult, entries, report_rows
 from gpot.paper.items import Item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
@@ -18,8 +20,6 @@ from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, load_flow, prior_pairs
 from gpot.stages.gp import gp_stage
 from gpot.stages.optimum import optimum_stage
-from gpot.stages.report import report_stage
-from gpot.stages.rows import RowResult, entries, report_rows
 from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 from tests.conftest import shared_path
@@ -58,13 +58,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def moons(folder: Path) -> tuple[Config, list[Path]]:
     config = only(tiny(folder, "experiment=fig4"), "gp", "euler", "spectral", "ridge")
-    return config, report_stage(config, open_workshop(config))
+    return config, report_item(config, open_workshop(config))
 
 
 @pytest.fixture(scope="module")
 def gaussians(folder: Path) -> tuple[Config, list[Path]]:
     config = only(tiny(folder, "experiment=fig3"), "cpflow", "gp", "direct")
-    return config, report_stage(config, open_workshop(config))
+    return config, report_item(config, open_workshop(config))
 
 
 def test_figure_4_is_written_with_its_table(folder: Path, moons: tuple[Config, list[Path]]) -> None:
@@ -116,7 +116,7 @@ def test_the_other_items_share_what_is_made(folder: Path, gaussians: tuple[Confi
     before = made()
     for item in ("fig1", "fig2", "table3"):
         config = tiny(folder, f"experiment={item}")
-        paths = report_stage(config, open_workshop(config))
+        paths = report_item(config, open_workshop(config))
         assert {path.suffix for path in paths} >= {".md", ".tex", ".csv", ".json"}
         assert (item == "fig1") == any(path.suffix == ".gif" for path in paths)
         result = payload(paths)
@@ -216,7 +216,7 @@ def test_the_released_flow_has_its_known_numbers(tmp_path: Path) -> None:
 def test_table_1_of_points_is_refused(folder: Path) -> None:
     config = tiny(folder, "dataset=two_moons")
     with pytest.raises(BadConfig, match=r"two_moons.*experiment=fig4"):
-        report_stage(config, open_workshop(config))
+        report_item(config, open_workshop(config))
 
 
 def test_rows_follow_the_variants() -> None:

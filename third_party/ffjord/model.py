@@ -180,12 +180,13 @@ class FFJORD(nn.Module):
         divergence: str = "exact",
         probes: Tensor | None = None,
         generator: torch.Generator | None = None,
+        n_steps: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         r"""z = f(x), (n, d), and log|det df/dx|, (n,).
 
         divergence: "exact", the trace, or "hutchinson", :math:`e^\top (\partial v / \partial y)\, e` with a Gaussian e
         per sample and CNF, kept through the solve; its mean over e is the trace. probes: these e, (n_blocks, n, d);
-        without them they are drawn from `generator`.
+        without them they are drawn from `generator`. n_steps: of this call by "rk4", in place of the flow's own.
         """
         if divergence not in DIVERGENCES:
             raise ValueError(f"divergence is one of {', '.join(DIVERGENCES)}, got '{divergence}'")
@@ -195,7 +196,7 @@ class FFJORD(nn.Module):
         z, log_det = x, x.new_zeros(len(x))
         for k, cnf in enumerate(self._cnfs()):
             rule = _trace if probes is None or divergence == "exact" else _estimate(probes[k])
-            z, log_det = self._solve(cnf, (z, log_det), rule)
+            z, log_det = self._solve(cnf, (z, log_det), rule, n_steps=n_steps)
         return z, log_det
 
     def transform(self, x: Tensor) -> Tensor:
@@ -219,7 +220,9 @@ class FFJORD(nn.Module):
         if self.solver == "rk4" and (self.n_steps is None or self.n_steps < 1):
             raise ValueError(f"solver 'rk4' needs n_steps >= 1 per CNF, got {self.n_steps}")
 
-    def _solve(self, cnf: CNF, state: State, rule: Rule | None = None, reverse: bool = False) -> State:
+    def _solve(
+        self, cnf: CNF, state: State, rule: Rule | None = None, reverse: bool = False, n_steps: int | None = None
+    ) -> State:
         """Carries (y,) or, with a rule, (y, log_det) through one CNF."""
         self._check_solver()
         function = cnf.odefunc
@@ -231,8 +234,9 @@ class FFJORD(nn.Module):
 
         net, end = function.diffeq, float(cnf.sqrt_end_time) ** 2
         t0, t1 = (end, 0.0) if reverse else (0.0, end)
-        if self.solver == "rk4" and self.n_steps is not None:
-            state = _rk4(net, rate, state, t0, t1, self.n_steps)
+        n_steps = self.n_steps if n_steps is None else n_steps
+        if self.solver == "rk4" and n_steps is not None:
+            state = _rk4(net, rate, state, t0, t1, n_steps)
         else:
             times = torch.tensor([t0, t1], dtype=state[0].dtype, device=state[0].device)
             options = {"method": self.solver, "atol": self.atol, "rtol": self.rtol}

@@ -3,7 +3,7 @@
 `gpot.report.tables` says what the JSON holds. Of the models behind a result the page also takes: `origin` (`seconds`,
 `n_artifacts`, `devices`, `missing`), `models` (one dictionary per trained model: `stage`, `key`, `dataset`, `row`,
 `flow`, `seed`, `metric`, `best`, `best_epoch`, `epochs`, `seconds`, `device`, `budget`, `commit`, `watched`); and the
-arrays that `gpot.stages.page_arrays` lists.
+arrays that `gpot.items.page_arrays` lists.
 """
 
 from __future__ import annotations

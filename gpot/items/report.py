@@ -16,24 +16,24 @@ from rich.console import Console
 from gpot.config.schema import Config, DSpritesConfig, ImagesConfig
 from gpot.errors import BadConfig
 from gpot.evaluation.disentanglement.dci import Protocol
+from gpot.items import figures
+from gpot.items.interpolations import interpolations
+from gpot.items.page_arrays import behind_result, save_arrays
+from gpot.items.publish import publish
+from gpot.items.rows import RowResult, entries, paper_settings, row_results
 from gpot.paper.items import Item
 from gpot.paper.rows import row_name
 from gpot.plots.importance import importance_figure, save_figure
 from gpot.report.tables import write_all
 from gpot.report.terminal import terminal
-from gpot.stages import figures
-from gpot.stages.interpolations import interpolations
 from gpot.stages.optimum import optimum_stage
-from gpot.stages.page_arrays import behind_result, save_arrays
-from gpot.stages.publish import publish
-from gpot.stages.rows import RowResult, entries, paper_settings, row_results
 from gpot.stages.stage import Workshop
 
 _FILE_WIDTH = 140  # of tables that go to a file or a pipe, in characters
 _KIB_PER_GB = 1e9 / 1024  # Linux gives the peak in KiB
 
 
-def report_stage(config: Config, workshop: Workshop) -> list[Path]:
+def report_item(config: Config, workshop: Workshop) -> list[Path]:
     """Make what is missing, print the table, and write it to `paths.report` with the item's figures. Returns the paths.
 
     `<item>.md`, `.tex`, `.csv`, `.json` hold the numbers, `<item>_page.npz` the arrays that the page shows; `FIGURES`

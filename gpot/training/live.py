@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,67 +10,70 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gpot.config.schema import Config, ImagesConfig
-from gpot.errors import ArtifactMissing
+from gpot.config.schema import TraversalConfig
+from gpot.evaluation.planar import density_grid, gaussian_path, mesh_lines
 from gpot.evaluation.traversals import image_change, informative, traverse
 from gpot.flows.base import FrozenFlow
 from gpot.gp.base import GaussianPreserving
-from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.monge import MongeMap
 from gpot.gp.orthogonal import Rotation
-from gpot.paper.rows import row_name
 from gpot.plots.live import density_figure, mesh_figure
 from gpot.plots.traversals import traversal_figure
-from gpot.stages.common import gp_row
-from gpot.stages.flow import flow_stage, load_flow
-from gpot.stages.planar import density_grid, gaussian_path, mesh_lines
-from gpot.stages.points import points_of, points_stage
-from gpot.stages.stage import Bench
-from gpot.stages.vae import load_vae, vae_stage
 from gpot.tracking.names import FIGURE_DENSITY, FIGURE_MESH, FIGURE_TRAVERSALS
 
-log = logging.getLogger(__name__)
-
 Draw = Callable[[], Figure]
-_POINTS, _PATHS = 3000, 150
+_PATHS = 150
+
+
+@dataclass(frozen=True)
+class ImageCodes:
+    """Points of a flow that are codes of images.
+
+    Arguments:
+        decode: codes (n, d) -> images (n, C, S, S).
+        kl: (d,), nats of each coordinate.
+        traversal: which codes are shown.
+        name: of the map in training.
+    """
+
+    decode: Callable[[Tensor], Tensor]
+    kl: Tensor
+    traversal: TraversalConfig
+    name: str
 
 
 @dataclass(frozen=True)
 class Live:
-    """A map in training: s after the frozen f; x (n, d), points that the flow sees."""
+    """A map in training: s after the frozen f.
 
-    config: Config
-    bench: Bench
+    Arguments:
+        x: (n, d), points that the flow sees.
+        codes: of what they are the codes; None for points of their own.
+    """
+
     flow: FrozenFlow
     gp: GaussianPreserving
     x: Tensor
+    codes: ImageCodes | None = None
 
     def now(self) -> MongeMap:
         """The map as it is: a copy, so that a particle out of the domain ends no training."""
         gp = copy.deepcopy(self.gp).eval().requires_grad_(False)
-        return MongeMap(self.flow, gp.counting() if isinstance(gp, GaussianPreservingFlow) else gp)
+        return MongeMap(self.flow, gp.counting())
 
     def transport(self, x: Tensor) -> Tensor:
         """s(f(x)) as it is: (n, d)."""
         return self.now().transport(x.to(self.flow.device))
 
 
-def live_figures(config: Config, bench: Bench, gp: GaussianPreserving) -> dict[str, Draw]:
-    """What is drawn of a GP flow in training, from the kinds below. A GP flow may be trained on samples of a flow whose
-    data is not there: then nothing is drawn, and the log says why."""
-    flow = load_flow(config, bench.read(flow_stage(config)))
-    try:
-        x = points_of(bench.read(points_stage(config)))[:_POINTS]
-    except ArtifactMissing as missing:
-        log.info("gp: no pictures in the logger. %s", missing)
-        return {}
-    live = Live(config, bench, flow, gp, x)
+def live_figures(live: Live) -> dict[str, Draw]:
+    """What is drawn of a GP flow in training, from the kinds below."""
     return {name: draw for kind in KINDS for name, draw in kind(live).items()}
 
 
 def planar(live: Live) -> Mapping[str, Draw]:
     """Of 2-D data: density with paths, and the image of a mesh."""
-    if live.config.dataset.dim != 2:
+    if live.x.shape[1] != 2:
         return {}
     flow, lines = live.flow, mesh_lines()
     # s keeps the density of f, so it is found once
@@ -79,8 +81,8 @@ def planar(live: Live) -> Mapping[str, Draw]:
     z = flow.transform(live.x[:_PATHS].to(flow.device))
 
     def draw_density() -> Figure:
-        gp = live.now().gp
-        assert isinstance(gp, GaussianPreservingFlow)  # twist needs three dimensions
+        gp = live.now().gp.flow_in_time
+        assert gp is not None  # couplings need three dimensions
         return density_figure(density, extent, gaussian_path(gp, z)[0])
 
     def draw_mesh() -> Figure:
@@ -90,28 +92,24 @@ def planar(live: Live) -> Mapping[str, Draw]:
 
 
 def images(live: Live) -> Mapping[str, Draw]:
-    """Of images: traversals of one data point's code."""
-    config, device = live.config, live.flow.device
-    if not isinstance(config.dataset, ImagesConfig):
+    """Of codes of images: traversals of one data point's code."""
+    codes = live.codes
+    if codes is None:
         return {}
-    asked = config.report.traversal
-    decoder = load_vae(config, live.bench.read(vae_stage(config))).to(device)
-    kl = torch.tensor(live.bench.read(points_stage(config)).manifest["metrics"]["kl"], dtype=torch.float64)
-    order = kl.argsort(descending=True)
+    asked, order = codes.traversal, codes.kl.argsort(descending=True)
     values = torch.linspace(-asked.extent, asked.extent, asked.n_values)
 
     def draw() -> Figure:
         monge = live.now()
 
-        def decode(codes: Tensor) -> Tensor:
-            return decoder.decode(monge.inverse(codes.to(device))).cpu()
+        def decode(points: Tensor) -> Tensor:
+            return codes.decode(monge.inverse(points.to(live.flow.device))).cpu()
 
         shown = traverse(live.transport(live.x[:1]), decode, values)[0, order]
-        name = row_name(gp_row(config.gp, config.penalty).value, config.flow.name)
         return traversal_figure(
-            {name: shown.numpy()}, {name: image_change(shown).numpy()},
-            informative=informative(kl, asked.threshold)[order].numpy(), title="Traversals of a data point",
-            row_labels=[f"KL {value:.2f}" for value in kl[order]], values=values.numpy(),
+            {codes.name: shown.numpy()}, {codes.name: image_change(shown).numpy()},
+            informative=informative(codes.kl, asked.threshold)[order].numpy(), title="Traversals of a data point",
+            row_labels=[f"KL {value:.2f}" for value in codes.kl[order]], values=values.numpy(),
         )  # fmt: skip
 
     return {FIGURE_TRAVERSALS: draw}

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from gpot.config.choices import Solver
+from gpot.config.plain import plain, without
 from gpot.config.schema import (
     BNAFConfig,
     CPFlowConfig,
@@ -33,7 +34,6 @@ from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
-from gpot.stages.plain import plain, without
 from gpot.training.flow import LogLikelihood
 from third_party.bnaf import BNAF
 from third_party.cpflow import CPFlow
@@ -66,13 +66,7 @@ def _ffjord(flow: FFJORDConfig, dim: int, training: bool) -> nn.Module:
 
 
 def _ffjord_likelihood(flow: FFJORDConfig, net: Any) -> LogLikelihood:
-    def validated(x: Tensor) -> tuple[Tensor, Tensor]:
-        steps, net.n_steps = net.n_steps, flow.validation_steps or net.n_steps
-        try:
-            return net(x, divergence="exact")
-        finally:
-            net.n_steps = steps
-
+    validated = partial(net, divergence="exact", n_steps=flow.validation_steps)
     return LogLikelihood(partial(net, divergence=flow.divergence.value), validated)
 
 
@@ -149,37 +143,25 @@ def training_settings(flow: FlowConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class GpFamily:
-    """A family of GP flows. name: in keys and loggers. velocity: (family's config, dimension) -> fresh weights; None
-    for a map without time, which `couplings` makes."""
+    """A family of GP flows. velocity: (family's config, dimension) -> fresh weights; None for a map without time, which
+    `couplings` makes."""
 
-    name: str
     velocity: Callable[[Any, int], Velocity] | None = None
     couplings: Callable[[Any, int], GaussianPreserving] | None = None
 
 
 GP_FAMILIES: dict[type[FamilyConfig], GpFamily] = {
-    MlpConfig: GpFamily(
-        "mlp", lambda family, dim: MLPVelocity(dim, hidden=tuple(family.hidden), n_blocks=family.n_blocks)
-    ),
-    RidgeConfig: GpFamily("ridge", lambda family, dim: RidgeVelocity(dim, width=family.width)),
-    SpectralConfig: GpFamily(
-        "spectral", lambda family, dim: SpectralVelocity(dim, modes=family.modes, n_steps=family.n_steps)
-    ),
-    TwistConfig: GpFamily(
-        "twist", couplings=lambda family, dim: TwistFlow(dim, n_layers=family.n_layers, width=family.width)
-    ),
+    MlpConfig: GpFamily(lambda family, dim: MLPVelocity(dim, hidden=tuple(family.hidden), n_blocks=family.n_blocks)),
+    RidgeConfig: GpFamily(lambda family, dim: RidgeVelocity(dim, width=family.width)),
+    SpectralConfig: GpFamily(lambda family, dim: SpectralVelocity(dim, modes=family.modes, n_steps=family.n_steps)),
+    TwistConfig: GpFamily(couplings=lambda family, dim: TwistFlow(dim, n_layers=family.n_layers, width=family.width)),
 }
 _TIMED = ("chart", "method", "n_steps", "max_steps")  # how an ODE is integrated: nothing to a map without time
 
 
-def gp_family(gp: GpConfig) -> GpFamily:
-    """The record of the family of a GP flow."""
-    return GP_FAMILIES[type(gp.family)]
-
-
 def gp_network(gp: GpConfig, dim: int) -> GaussianPreserving:
     """The GP flow with fresh weights and no rotation."""
-    family = gp_family(gp)
+    family = GP_FAMILIES[type(gp.family)]
     if family.velocity is not None:
         return GaussianPreservingFlow(family.velocity(gp.family, dim), gp.chart, gp.n_steps, gp.method)
     assert family.couplings is not None
@@ -189,7 +171,7 @@ def gp_network(gp: GpConfig, dim: int) -> GaussianPreserving:
 def gp_settings(gp: GpConfig) -> dict[str, Any]:
     """What a trained GP flow depends on, for keys: less its epochs, its own seed, and what made its pairs, which is in
     their key."""
-    family = gp_family(gp)
+    timed = GP_FAMILIES[type(gp.family)].velocity is not None
     apart = ("name", "seed", "source", "n_train", "n_validation", "epochs", "epochs_penalized", "family")
-    kept = without(gp, *apart, *(_TIMED if family.velocity is None else ()))
-    return kept | {"velocity": family.name, family.name: plain(gp.family)}
+    kept = without(gp, *apart, *(() if timed else _TIMED))
+    return kept | {"velocity": gp.family.kind, gp.family.kind: plain(gp.family)}

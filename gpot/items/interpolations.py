@@ -11,11 +11,11 @@ import torch
 
 from gpot.config.schema import Config
 from gpot.evaluation.traversals import informative
+from gpot.items.rows import RowResult
 from gpot.paper.rows import row_name
 from gpot.plots.importance import save_figure
 from gpot.plots.traversal_films import animate_traversals
 from gpot.plots.traversals import traversal_figure
-from gpot.stages.rows import RowResult
 from gpot.stages.stage import Workshop
 
 

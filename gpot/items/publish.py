@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gpot.config.schema import Config
-from gpot.stages.run import Run, describe, models_behind
 from gpot.stages.stage import Workshop
 from gpot.store import Artifact
 from gpot.tracking.loggers import pixels_of
 from gpot.tracking.names import REPORT_FIGURES, REPORT_TABLE
+from gpot.tracking.run import Run, describe, models_behind
 
 
 def publish(

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpot.config.schema import Config
-from gpot.flows.base import FrozenFlow
+from gpot.evaluation.planar import density_grid, gaussian_path, mesh_lines
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.monge import MongeMap
+from gpot.items.rows import RowResult
 from gpot.maths.charts import Chart, cube_density, from_cube, to_cube
 from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import row_name
@@ -40,9 +41,7 @@ from gpot.plots.plots2d import (
 from gpot.plots.style import polar_colours
 from gpot.stages.evaluate import held_out
 from gpot.stages.maps import codes_of, map_of, stages_of
-from gpot.stages.planar import density_grid, gaussian_path, mesh_lines
 from gpot.stages.points import points_of, points_stage
-from gpot.stages.rows import RowResult
 from gpot.stages.stage import Workshop
 
 Results = Sequence[RowResult]
@@ -59,8 +58,8 @@ def particles(
     config: Config, workshop: Workshop, results: Results, optimum: Optimum | None, folder: Path
 ) -> list[Path]:
     """Figure 1: snapshots of Gaussian particles under the GP flow, and the same as an animation."""
-    gp = _map(_of(results, "flow+gp"), workshop).gp
-    assert isinstance(gp, GaussianPreservingFlow)
+    gp = _map(_of(results, "flow+gp"), workshop).gp.flow_in_time
+    assert gp is not None
     fine = copy.deepcopy(gp)  # the same velocity on a finer grid: a smoother animation
     fine.refine(_ANIMATED_STEPS)
     z = torch.randn(_PARTICLES, 2, generator=torch.Generator().manual_seed(config.seed))
@@ -119,8 +118,8 @@ def trajectories(
         if not result.row.row.moves:
             continue
         monge, metrics = _map(result, workshop), _metrics(result)
-        gp, flow = monge.gp, monge.flow
-        assert isinstance(gp, GaussianPreservingFlow) and isinstance(flow, FrozenFlow)  # twist needs three dimensions
+        gp, flow = monge.gp.flow_in_time, monge.flow
+        assert gp is not None  # couplings need three dimensions
         density, extent = density_grid(monge, x)
         paths, times = gaussian_path(gp, flow.transform(x[:_PATHS]))
         grid, velocity = _initial_velocity(gp)

@@ -8,11 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from gpot.config.plain import plain
 from gpot.config.schema import Config, ImagesConfig
 from gpot.paper.printed import paper_numbers
-from gpot.stages.common import gp_row
-from gpot.stages.families import gp_family
-from gpot.stages.plain import plain
 from gpot.store import Artifact, Store, commit
 from gpot.tracking.loggers import open_logger
 from gpot.tracking.names import PAPER_COST, PAPER_ENERGY, PAPER_NLL
@@ -77,7 +75,7 @@ def describe(config: Config, stage: str) -> Description:
         "vae": vae,
         "flow": config.flow.name,
         "gp": config.gp.name,
-        "velocity": gp_family(config.gp).name,
+        "velocity": config.gp.family.kind,
         "chart": config.gp.chart.value,
         "penalty": config.penalty.name,
         "lambda": config.penalty.weight,
@@ -109,25 +107,18 @@ def paper_lines(config: Config, stage: str) -> Mapping[str, float]:
     """The numbers that the paper prints of what a stage trains, by the names of their reference lines."""
     if stage == "vae":
         return {}
-    row = "flow" if stage == "flow" else gp_row(config.gp, config.penalty).value
+    row = "flow" if stage == "flow" else config.gp_row.value
     row = "cpflow" if row == "flow" and config.flow.name == "cpflow" else row
     printed = paper_numbers(config.dataset.name, row, config.flow.name)
     metrics = ("nll_analytic",) if stage == "flow" else tuple(_PAPER)
     return {_PAPER[metric]: printed[metric] for metric in metrics if metric in printed}
 
 
-def parents(artifact: Artifact) -> list[tuple[str, str]]:
-    """Stage and key of all that an artefact was made from; of an input that it read partly, and that need not be there,
-    also what that is made from."""
-    inputs = [artifact.manifest["inputs"], *artifact.manifest.get("through", {}).values()]
-    return [pair for keys in inputs for pair in keys.items()]
-
-
 def models_behind(artifact: Artifact, store: Store) -> list[Artifact]:
     """The models that an artefact was made from: its inputs, through points, codes and pairs. An input that is no
     longer in the store ends its branch; its key is in the manifest."""
     models: dict[str, Artifact] = {}
-    for stage, key in parents(artifact):
+    for stage, key in artifact.parents:
         result = store.find(stage, key)
         if result is None:
             continue

@@ -19,14 +19,13 @@ from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import Row
-from gpot.stages import families
 from gpot.stages.bounds import bounds_stage
-from gpot.stages.common import gp_row
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.gp import n_epochs, own_seed
 from gpot.stages.stage import Workshop
 from gpot.stages.traversals import traversals_stage
 from gpot.store import Artifact
+from gpot.training import families
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ def report_rows(config: Config) -> list[ReportRow]:
         if variant.flow is not None and variant.gp is None and variant.penalty is None:
             flows.append(ReportRow(variant.flow.name + suffix, Row.flow, (variant_config,)))
         else:
-            row = gp_row(variant_config.gp, variant_config.penalty)
+            row = variant_config.gp_row
             gps.append(ReportRow(row.value + suffix, row, _repeated(variant_config, seeds)))
     own = [ReportRow("flow", Row.flow, (config,))]
     if not item.traversal:

@@ -25,17 +25,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpot.flows.base import FrozenFlow
-from gpot.gp.flow import GaussianPreservingFlow
+from gpot.evaluation.planar import carried_mesh, equal_frames
+from gpot.items.lineage import TRAINED, Lineage, history, model_entry
+from gpot.items.rows import RowResult
 from gpot.paper.items import Item
 from gpot.plots.style import polar_colours
 from gpot.stages.evaluate import held_out
-from gpot.stages.lineage import TRAINED, Lineage, history, model_entry
-from gpot.stages.log_det_errors import log_det_errors_stage
+from gpot.stages.gp import log_det_errors_stage
 from gpot.stages.maps import map_of
-from gpot.stages.planar import carried_mesh, equal_frames
 from gpot.stages.points import points_of
-from gpot.stages.rows import RowResult
 from gpot.stages.stage import Workshop
 from gpot.store import Artifact
 
@@ -90,8 +88,8 @@ def _plane(results: Sequence[RowResult], lineage: Lineage) -> Arrays:
             arrays["points"] = x.numpy()
             arrays["colours"] = (255 * polar_colours(x.numpy())).round().astype(np.uint8)
         monge = map_of(config, {"flow": parts["flow"], "gp": parts["gp"]})
-        flow, gp = monge.flow, monge.gp
-        if isinstance(gp, GaussianPreservingFlow) and isinstance(flow, FrozenFlow):
+        flow, gp = monge.flow, monge.gp.flow_in_time
+        if gp is not None:
             arrays[f"frames_{number}"] = equal_frames(gp, flow.transform(x.to(gp.rotation))).astype(np.float32)
             arrays[f"mesh_{number}"] = carried_mesh(gp).astype(np.float32)
     return arrays

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpot.stages.run import parents
 from gpot.store import Artifact, Store
 from gpot.tracking.names import TRAIN_COST, TRAIN_LOSS, TRAIN_NLL, VAL_COST, VAL_NLL
 from gpot.training.history import HISTORY
@@ -38,7 +37,7 @@ class Lineage:
 
     def behind(self, artifact: Artifact, stage: str) -> Artifact | None:
         """The artefact of a stage that another was made with, at any distance; None where there is none."""
-        for name, key in parents(artifact):
+        for name, key in artifact.parents:
             above = self.artifacts.get((name, key))
             if above is not None:
                 match = above if name == stage else self.behind(above, stage)
@@ -61,7 +60,7 @@ class Lineage:
             return
         self.artifacts[artifact.stage, artifact.key] = artifact
         partly = artifact.manifest.get("through", {})
-        for stage, key in parents(artifact):
+        for stage, key in artifact.parents:
             above = store.find(stage, key)
             if above is not None:
                 self._add(store, above)

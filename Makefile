@@ -73,10 +73,8 @@ bench: $(READY) ## time one training step: of the GP flow, with Euler's penalty,
 bench-libraries: $(LIBRARIES)/.ready ## fit a flow of each library on two data sets: density kept, round trip, costs, seconds
 	$(LIBRARIES)/bin/python benchmarks/libraries.py --out outputs/bench/libraries.json
 
-figures: $(READY) ## the numbers and pictures of the pages on bounds, costs and maps between data sets (half an hour of one core)
-	$(PY) -m scripts.figures.bounds
-	$(PY) -m scripts.figures.costs
-	$(PY) -m scripts.figures.between
+figures: $(READY) ## numbers and pictures of the pages about no item of the paper: bounds, costs, between, uses (half an hour)
+	for page in bounds interpolation ranks paths costs between; do $(PY) -m scripts.figures.$$page || exit 1; done
 
 report: $(READY) ## write tables, figures and the report page again from trained models in outputs/ and pretrained/; trains nothing
 	@missing=; for item in $(ITEMS); do \

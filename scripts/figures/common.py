@@ -18,11 +18,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmarks.measure import write_result
-from gpot.config import compose
+from gpot.config import Config, compose
 from gpot.flows.base import FrozenFlow
 from gpot.gp.base import GaussianPreserving
+from gpot.gp.monge import MongeMap
+from gpot.paper.rows import Row
 from gpot.progress import track
+from gpot.stages.evaluate import held_out
 from gpot.stages.flow import flow_stage, load_flow
+from gpot.stages.maps import map_of, stages_of
+from gpot.stages.points import points_in, points_stage
+from gpot.stages.rows import report_rows
+from gpot.stages.stage import open_workshop
 from gpot.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +45,28 @@ def released_flow(dataset: str) -> FrozenFlow:
     return load_flow(
         config, store.require("flow", stage.key, "a figure needs a released flow", "git restore pretrained")
     )
+
+
+def released_map(item: str, key: str) -> MongeMap:
+    """The map of one row of an item, `released_map("fig4", "flow+gp:ridge")`, from what is in `pretrained/`."""
+    config, row = _row(item, key)
+    workshop = open_workshop(config)
+    stages = [stage for stage in stages_of(config, row) if stage.name in ("flow", "gp")]
+    return map_of(config, {stage.name: workshop.make(stage, needed_by="figures") for stage in stages})
+
+
+def held_out_points(item: str, key: str) -> Tensor:
+    """Points of the row's data that took no part in a training (n, d)."""
+    config, _ = _row(item, key)
+    stage = points_stage(config)
+    return held_out(config, points_in({stage.name: open_workshop(config).make(stage)}))
+
+
+def _row(item: str, key: str) -> tuple[Config, Row]:
+    paths = [f"paths.artifacts={OUT.parent / 'artifacts'}", f"pretrained={ROOT / 'pretrained'}"]
+    config = compose("report", [f"experiment={item}", "device=cpu", *paths])
+    found = next(row for row in report_rows(config) if row.key == key)
+    return found.config, found.row
 
 
 def keep(name: str, gp: GaussianPreserving, numbers: Mapping[str, Any], **arrays: Tensor) -> None:

@@ -22,13 +22,13 @@ from gpot.config import Config, compose
 from gpot.flows.base import FrozenFlow
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.monge import MongeMap
+from gpot.items.rows import report_rows
 from gpot.paper.rows import Row
 from gpot.progress import track
 from gpot.stages.evaluate import held_out
 from gpot.stages.flow import flow_stage, load_flow
 from gpot.stages.maps import map_of, stages_of
 from gpot.stages.points import points_in, points_stage
-from gpot.stages.rows import report_rows
 from gpot.stages.stage import open_workshop
 from gpot.store import Store
 

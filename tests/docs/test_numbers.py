@@ -16,8 +16,6 @@ from tests.conftest import ROOT
 
 TEMPLATES = sorted((ROOT / "docs" / "templates").glob("*.md"))
 PAGES = documents(ROOT)
-# Measured, and written by hand until their commands leave results: not held against anything yet
-BY_HAND = {"speed.md"}
 WRITTEN = sorted(path for path in (ROOT / "docs").glob("*.md"))
 
 
@@ -26,7 +24,7 @@ def test_every_page_is_what_its_template_and_the_results_say() -> None:
 
 
 def test_every_page_has_a_template() -> None:
-    assert [path for path in WRITTEN if path not in PAGES and path.name not in BY_HAND] == []
+    assert [path for path in WRITTEN if path not in PAGES] == []
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)

@@ -106,7 +106,11 @@ class GaussianPreservingFlow(GaussianPreserving):
 
     def flow_trajectory(self, z: Tensor) -> Trajectory:
         """The path of Phi from Q z, in the coordinates of the chart: n_steps + 1 times, points and velocities."""
-        path = trajectory(self._field(), self._enter_chart(self._rotate(z)), self.n_steps, self.method)
+        start = self._enter_chart(self._rotate(z))
+        points = self.velocity.points(self.chart, start, self.n_steps, self.method, 0.0, 1.0)
+        if points is not None:
+            return _with_velocities(points, self._field())
+        path = trajectory(self._field(), start, self.n_steps, self.method)
         if self.chart is Chart.cube and self.on_escape == "raise":
             self._refuse_escaped(path.points.transpose(0, 1).flatten(1), path.points[0])
         return path
@@ -181,6 +185,9 @@ class GaussianPreservingFlow(GaussianPreserving):
 
     def _advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         """The point at t1, or OutsideCube if the grid points between are asked to stay in the cube and do not."""
+        points = self.velocity.points(self.chart, y, self.n_steps, self.method, t0, t1)
+        if points is not None:
+            return points[-1]
         if self.chart is not Chart.cube or self.on_escape == "count":
             return integrate(self._field(), y, self.n_steps, self.method, t0, t1)
         end, worst = self._watch(y, t0, t1)
@@ -205,6 +212,13 @@ class GaussianPreservingFlow(GaussianPreserving):
             f"{self.method.value} steps, and {count} did not{where}; take more steps (gp.n_steps={2 * self.n_steps}) "
             "or the chart that has no wall (gp.chart=gaussian)"
         )
+
+
+def _with_velocities(points: Tensor, field: Field) -> Trajectory:
+    """The path of these grid points (N+1, n, d) over [0, 1], the field evaluated at all of them together."""
+    times = torch.linspace(0.0, 1.0, len(points), dtype=points.dtype, device=points.device)
+    velocities = field(times.repeat_interleave(points.shape[1]), points.flatten(0, 1))
+    return Trajectory(times, points, velocities.view(points.shape))
 
 
 C = TypeVar("C", Chart, Method)

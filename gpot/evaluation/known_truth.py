@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gpot.errors import BadConfig
 from gpot.evaluation.estimate import Estimate
@@ -124,12 +125,13 @@ def _fields(dim: int, strength: float) -> tuple[GaussianPreserving, ...]:
 
 def _field(dim: int, strength: float) -> GaussianPreserving:
     velocity = MLPVelocity(dim, _HIDDEN, n_blocks=min(dim - 1, 3))
+    *hidden, last = (cast(nn.Linear, layer) for layer in velocity.denses)
     with torch.no_grad():
-        for layer in velocity.denses[:-1]:
-            layer.weight.normal_(std=1.5 / layer.weight.shape[1] ** 0.5)
+        for layer in hidden:
+            layer.weight.normal_(std=1.5 / layer.in_features**0.5)
             layer.bias.normal_(std=0.7)
-        velocity.denses[-1].weight.normal_()
-    return _scaled(GaussianPreservingFlow(velocity, Chart.direct, _STEPS), [velocity.denses[-1].weight], strength)
+        last.weight.normal_()
+    return _scaled(GaussianPreservingFlow(velocity, Chart.direct, _STEPS), [last.weight], strength)
 
 
 def _twists(dim: int, strength: float) -> tuple[GaussianPreserving, ...]:

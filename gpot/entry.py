@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import schema
-from gpot.config.compose import CONFIGS, known_keys, to_config
+from gpot.config.compose import known_keys, to_config
 from gpot.errors import GpotError
+from gpot.places import CONFIGS
 from gpot.sweeps.jobs import Made, SweepFolder, conclude, in_sweep, run_job
 
 

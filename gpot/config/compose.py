@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import hydra
@@ -16,9 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from gpot.config.checks import check
 from gpot.config.schema import Config, register
 from gpot.errors import BadConfig
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
+from gpot.places import CONFIGS
 
 # Keys that the group `gp` had once, and what is typed now
 MOVED = {name: f"Type gp={name}, and its settings as gp.family.*." for name in ("mlp", "ridge", "spectral", "twist")}

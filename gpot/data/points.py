@@ -74,7 +74,7 @@ def read_points(path: Path | str) -> NDArray[np.float32]:
     infinite values, constant columns, and columns whose digits float32 does not hold. No row is left out in silence.
     """
     path = _existing(path)
-    return checked(_load(path), str(path))
+    return checked(load_points(path), str(path))
 
 
 def checked(array: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -129,7 +129,8 @@ def _existing(path: Path | str) -> Path:
     return path
 
 
-def _load(path: Path) -> NDArray[Any]:
+def load_points(path: Path) -> NDArray[Any]:
+    """The array of an .npy file, or the array of an .npz file that holds the points, as it is."""
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):

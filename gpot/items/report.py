@@ -23,6 +23,7 @@ from gpot.items.publish import publish
 from gpot.items.rows import RowResult, entries, paper_settings, row_results
 from gpot.paper.items import Item
 from gpot.paper.rows import row_name
+from gpot.places import typed
 from gpot.plots.importance import importance_figure, save_figure
 from gpot.report.tables import write_all
 from gpot.report.terminal import terminal
@@ -92,7 +93,7 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
 def command_of(config: Config) -> str:
     """What to type for the same result. Paths say where it is, not what it is, and are left out."""
     what = [override for override in config.typed if not override.lstrip("+").startswith(("paths.", "hydra."))]
-    return shlex.join(["python", "scripts/report.py", *what])
+    return " ".join(filter(None, [typed("report"), shlex.join(what)]))
 
 
 def _none(config: Config, workshop: Workshop, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from torch import nn
 
 from gpot.config.choices import Upstream
 from gpot.config.schema import Config
+from gpot.places import released, typed
 from gpot.store import Artifact, Store, content_key
 from gpot.tracking.run import OpenLogger, Run, logger_opener
 from gpot.tracking.run_logger import Description, RunLogger
@@ -29,11 +30,11 @@ log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
 # What makes the result of a stage alone, for the error that says it is missing
 _COMMANDS = {
-    "vae": "python scripts/train_vae.py",
-    "latents": "python scripts/train_vae.py",
-    "flow": "python scripts/train_flow.py",
-    "gp": "python scripts/train_gp.py",
-    "evaluate": "python scripts/evaluate.py",
+    "vae": typed("train_vae"),
+    "latents": typed("train_vae"),
+    "flow": typed("train_flow"),
+    "gp": typed("train_gp"),
+    "evaluate": typed("evaluate"),
 }
 
 
@@ -187,6 +188,5 @@ def generator(seed: int, purpose: int) -> torch.Generator:
 
 def open_workshop(config: Config) -> Workshop:
     """The workshop of a config: the store of `paths.artifacts`, with the released artefacts of `pretrained`."""
-    released = None if config.pretrained is None else Path(config.pretrained)
-    store = Store(Path(config.paths.artifacts), released)
+    store = Store(Path(config.paths.artifacts), released(config.pretrained))
     return Workshop(store, config.upstream, config.device.words, config.budget.name, logger_opener(config))

@@ -32,6 +32,7 @@ from gpot.data.images import DSpritesImages, ImageSource, MnistImages, image_ind
 from gpot.data.own_images import OwnImages
 from gpot.data.weights import load_weights, weights_hash
 from gpot.errors import BadConfig
+from gpot.places import typed
 from gpot.progress import track
 from gpot.stages.stage import WEIGHTS, Bench, Stage
 from gpot.store import Artifact
@@ -65,7 +66,7 @@ def groups(config: Config) -> tuple[ImagesConfig, VaeConfig]:
     if not isinstance(config.dataset, ImagesConfig) or config.vae is None:
         raise BadConfig(
             f"a VAE is for images, and dataset '{config.dataset.name}' has none. Choose dataset=dsprites, or go on "
-            "with scripts/train_flow.py: its flow sees the points themselves."
+            f"with {typed('train_flow')}: its flow sees the points themselves."
         )
     return config.dataset, config.vae
 

@@ -28,6 +28,7 @@ from omegaconf import DictConfig
 
 from gpot.config.schema import Config
 from gpot.errors import BadInput, GpotError
+from gpot.places import typed
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class JobRecord:
     @property
     def command(self) -> str:
         """What repeats this job alone."""
-        return f"python scripts/{self.script}.py {shlex.join(self.overrides)}"
+        return f"{typed(self.script)} {shlex.join(self.overrides)}"
 
     def write(self, folder: Path) -> None:
         """Complete or as before: a kill meanwhile leaves the old record."""

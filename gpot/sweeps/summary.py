@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any
 
 from gpot.errors import BadInput
 from gpot.paper import names
+from gpot.places import released, typed
 from gpot.plots.importance import save_figure
 from gpot.plots.sweep_plot import Line, Panel, sweep_figure
 from gpot.store import Artifact, Store
@@ -94,7 +96,7 @@ def summarize(folder: Path) -> Summary:
     if not done:
         raise BadInput(
             f"none of the {len(records)} jobs in {folder} has an evaluation to summarize. Run it with: "
-            f"{missing[0].command.replace(f'scripts/{missing[0].script}.py', 'scripts/evaluate.py -m', 1)}"
+            f"{typed('evaluate')} -m {shlex.join(missing[0].overrides)}"
         )
     groups = [_group(dict(settings), list(result.values())) for settings, result in done.items()]
     options = list(dict.fromkeys(name for group in groups for name in group.settings))
@@ -119,7 +121,7 @@ def evaluation(record: JobRecord) -> tuple[Artifact, Artifact | None] | None:
     key = record.artifacts.get("evaluate")
     if key is None:
         return None
-    store = Store(Path(record.store), None if record.pretrained is None else Path(record.pretrained))
+    store = Store(Path(record.store), released(record.pretrained))
     artifact = store.find("evaluate", key)
     if artifact is None:
         return None

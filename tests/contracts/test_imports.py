@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-LEAVES = {"gpot.notation", "gpot.constants", "gpot.errors", "gpot.lazy"}
+LEAVES = {"gpot.notation", "gpot.constants", "gpot.errors", "gpot.lazy", "gpot.places"}
 BASE = {*LEAVES, "gpot.progress", "gpot.maths", "gpot.flows", "third_party"}
 
 # What each part may import of the project, itself aside. A part that is not here is an error: give it a line.
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "gpot.constants": {"gpot.notation"},
     "gpot.errors": set(),
     "gpot.lazy": set(),
+    "gpot.places": set(),
     "gpot.progress": LEAVES,
     "gpot.store": LEAVES,
     "gpot.maths": LEAVES,
@@ -42,7 +43,8 @@ MAY_IMPORT["gpot.stages"] = set(MAY_IMPORT) - {"gpot.library", "gpot.between", "
 MAY_IMPORT["gpot.items"] = {*MAY_IMPORT["gpot.stages"], "gpot.report", "gpot.stages"}  # of the paper, from results
 MAY_IMPORT["gpot"] = set(MAY_IMPORT)  # the public names, in gpot/__init__.py
 MAY_IMPORT["gpot.sweeps"] = set(MAY_IMPORT)
-MAY_IMPORT["gpot.entry"] = {"gpot.config", "gpot.errors", "gpot.sweeps"}  # of the scripts
+MAY_IMPORT["gpot.entry"] = {"gpot.config", "gpot.errors", "gpot.places", "gpot.sweeps"}  # of the commands
+MAY_IMPORT["gpot.commands"] = set(MAY_IMPORT)  # the console command, and what the scripts run
 MAY_IMPORT["benchmarks"] = set(MAY_IMPORT)
 MAY_IMPORT["scripts"] = set(MAY_IMPORT)
 

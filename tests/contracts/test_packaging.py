@@ -29,7 +29,8 @@ NEEDED = [
     Requirement(line)
     for line in [
         *PROJECT["project"]["dependencies"],
-        *PROJECT["project"]["optional-dependencies"]["dev"],
+        *PROJECT["project"]["optional-dependencies"]["experiments"],
+        *[line for line in PROJECT["project"]["optional-dependencies"]["dev"] if line != "gpot[experiments]"],
         *PROJECT["build-system"]["requires"],
     ]
 ]

@@ -123,10 +123,10 @@ def _numbers(cells: dict[str, NDArray[Any]], path: Path) -> NDArray[np.float64]:
 def _finite(points: NDArray[np.float64], names: Sequence[str], path: Path) -> NDArray[np.float64]:
     if not len(points):
         raise BadInput(f"'{path}' was to hold rows of numbers, and has none below its header")
-    bad: NDArray[np.bool_] = ~np.isfinite(points)
+    bad = ~np.isfinite(points)
     if bad.any():
         rows = np.flatnonzero(bad.any(1))
-        where = [name for name, any_bad in zip(names, bad.any(axis=0).tolist(), strict=True) if any_bad]
+        where = [names[k] for k in np.flatnonzero(bad.any(0)).tolist()]
         raise BadInput(
             f"'{path}' was to hold finite numbers, and {len(rows)} of {len(points)} rows have a missing or infinite "
             f"value (rows {_few(rows.tolist())}; columns {_few(where)}). Leave them out, or fill them in"

@@ -1,7 +1,7 @@
 r"""What docstrings say in the words of Sphinx, said in Markdown: formulas, roles and tables.
 
-`.. math::` blocks become `$$ ... $$`, :math:`x` becomes $x$, :func:`f` becomes `f`, double backticks single ones, and a
-simple table a Markdown table.
+`.. math::` blocks become `$$ ... $$`, :math:`x` becomes $x$, :func:`f` becomes `f`, double backticks single ones, a
+simple table a Markdown table, and an example at the prompt a block of code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from griffe import Extension, Object
 
 _BLOCK = re.compile(r"^( *)\.\. math::[ ]*(.*)\n((?:\1[ ]+.*\n|[ ]*\n)*)", re.MULTILINE)
+_EXAMPLE = re.compile(r"^( *)>>> .*\n(?:\1.*\S.*\n)*", re.MULTILINE)
 _RULE = re.compile(r"^ *=+(?:  =+)+ *$")
 
 
@@ -21,7 +22,12 @@ def markdown(text: str) -> str:
     text = _BLOCK.sub(_formula, text + "\n")
     text = re.sub(r":math:`([^`]+)`", r"\\(\1\\)", text)
     text = re.sub(r":(?:func|class|meth|mod|attr|data|exc):`~?([^`]+)`", r"`\1`", text)
-    return _tables(text.replace("``", "`")).rstrip("\n")
+    return _EXAMPLE.sub(_example, _tables(text.replace("``", "`"))).rstrip("\n")
+
+
+def _example(found: re.Match[str]) -> str:
+    indent = found.group(1)
+    return f"{indent}```pycon\n{found.group()}{indent}```\n"
 
 
 def _formula(found: re.Match[str]) -> str:

@@ -71,7 +71,7 @@ def point_numbers(monge: MongeMap, start: Tensor, end: Tensor) -> tuple[dict[str
 @styled()
 def draw(found: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
     """A row for each map: the law at five times, and ways between points."""
-    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
     axes = figure.subplots(len(found), len(TIMES) + 1, squeeze=False)
     for row, (name, (x, y, ways)) in zip(axes, found.items(), strict=True):
         colours = polar_colours(x.numpy())
@@ -82,7 +82,7 @@ def draw(found: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
         for k in range(SHOWN):
             row[-1].plot(*ways[:, k].T.numpy(), color=CYCLE[k % len(CYCLE)])
             row[-1].plot(*ways[[0, -1], k].T.numpy(), "o", color=CYCLE[k % len(CYCLE)], markersize=4)
-        row[-1].set_title("ways between points")
+        row[-1].set_title("ways")
         row[0].set_ylabel(name)
         for ax in row:
             frame_map(ax, FRAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpot.data.own_files import point_array
-from gpot.errors import BadInput, DataMissing
+from gpot.errors import BadInput, DataMissing, GpotWarning
 from gpot.store import file_sha256
 
 POINTS_PER_COLUMN = 10  # the eigenvalues of a covariance of n = 10 d points are off by sqrt(d / n) = 30 %
 STEPS_PER_STD = 1000.0  # of float32 within a column's standard deviation, or its digits are visibly lost
+KEPT = 0.5  # share of a column's different values that float32 must tell apart
+DEPENDENT = 1e-10  # least eigenvalue of a correlation matrix, of d: below, a column is a sum of others to rounding
+ATOM = 0.01  # share of the rows with one and the same value from which a column is said to have no density
 SHOWN = 5  # rows named in an error
 
 
@@ -44,7 +48,9 @@ class Standardization:
     @classmethod
     def of(cls, points: NDArray[Any]) -> Standardization:
         """Mean and standard deviation (over n, not n - 1) of the columns of points (n, d)."""
-        spread = points.std(0, dtype=np.float64)
+        largest = np.abs(points).max(0).astype(np.float64)  # squares of what is near the ends of float64 overflow
+        largest[largest == 0.0] = 1.0
+        spread = (points / largest).std(0, dtype=np.float64) * largest
         spread[np.ptp(points, axis=0) == 0] = 0.0  # of a constant column rounding may leave 1e-17, which is no scale
         return cls(points.mean(0, dtype=np.float64), spread)
 
@@ -67,20 +73,25 @@ def array_hash(path: Path | str) -> str:
     return file_sha256(_existing(path))
 
 
-def read_points(path: Path | str) -> NDArray[np.float32]:
+def read_points(path: Path | str) -> NDArray[np.float64]:
     """The points (n, d) of an .npy file, or of an .npz file: its only array, or the one named 'x' or 'points'.
 
-    Raises: `DataMissing` without the file; `BadInput` for pickles, other shapes and dtypes, d < 2, n < 10 d, NaN and
-    infinite values, constant columns, and columns whose digits float32 does not hold. No row is left out in silence.
+    Raises: `DataMissing` without the file; `BadInput` for pickles and for all that `checked` refuses. No row is left
+    out in silence.
     """
     path = _existing(path)
     return checked(load_points(path), str(path))
 
 
-def checked(array: NDArray[Any], name: str) -> NDArray[np.float32]:
-    """The array (n, d) as points, float32, or `BadInput` with what is wrong in `name`."""
+def checked(array: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """The array (n, d) as points in float64, of which a density can be learned.
+
+    A column of which many rows have the same value is accepted with a warning: counts, rounded numbers, zeros.
+    Raises: BadInput, which says what is wrong in `name`: other shapes and dtypes, d < 2, n < 10 d, NaN and infinite
+    values, constant columns, and columns that are linear in others, whose likelihood has no bound.
+    """
     if array.dtype.kind not in "iuf":
-        raise BadInput(f"{name} was to hold real numbers, and holds {array.dtype}. Convert it: array.astype('float32')")
+        raise BadInput(f"{name} was to hold real numbers, and holds {array.dtype}. Convert it: array.astype('float64')")
     if array.ndim != 2 or array.shape[1] < 2:
         raise BadInput(f"{name} was to hold points of shape (n, d), d at least 2, and holds {array.shape}. Reshape it")
     n, dim = array.shape
@@ -89,37 +100,94 @@ def checked(array: NDArray[Any], name: str) -> NDArray[np.float32]:
             f"{name} was to hold at least {POINTS_PER_COLUMN} points per column, and holds {n} of {dim} columns. "
             "Give more points, or transpose it if points are its columns"
         )
-    with np.errstate(over="ignore"):  # what overflows is found below
-        points = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # a long double may not fit; what overflows is found below
+        points = array.astype(np.float64)
     wrong = ~np.isfinite(points).all(1)
     if wrong.any():
-        rows = ", ".join(map(str, np.flatnonzero(wrong)[:SHOWN])) + (", ..." if wrong.sum() > SHOWN else "")
         raise BadInput(
-            f"{name} was to hold finite float32 numbers, and {wrong.sum()} of {n} rows have a NaN, an infinity or a "
-            f"value beyond 3.4e38: rows {rows}. Leave them out: array[np.isfinite(array).all(1)], or rescale"
+            f"{name} was to hold finite numbers, and {wrong.sum()} of {n} rows have a NaN, an infinity or a "
+            f"value beyond 1.8e308: rows {_few(np.flatnonzero(wrong))}. Leave them out: "
+            "array[np.isfinite(array).all(1)], or rescale"
         )
-    _check_spread(array.astype(np.float64), points, name)
+    constant = np.flatnonzero(np.ptp(points, axis=0) == 0.0)
+    if len(constant):
+        raise BadInput(
+            f"{name} was to have a density, and these columns are constant: {_few(constant, dim)}. Leave them out: "
+            f"np.delete(array, {constant.tolist()}, axis=1)"
+        )
+    _refuse_dependent(points, name)
+    _speak_of_atoms(points, name)
     return points
 
 
-def _check_spread(exact: NDArray[np.float64], points: NDArray[np.float32], name: str) -> None:
-    constant = np.flatnonzero(np.ptp(exact, axis=0) == 0.0)
-    if len(constant):
+def single(points: NDArray[np.float64], name: str, before: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+    """Checked points (n, d) in float32, as a flow sees them. before: what they were before they were standardized.
+
+    Raises: BadInput where float32 does not hold them: values beyond 3.4e38, or columns whose digits or whose different
+    values are lost.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        narrow = points.astype(np.float32)
+    wrong = ~np.isfinite(narrow).all(1)
+    if wrong.any():
         raise BadInput(
-            f"{name} was to have a density, and these columns are constant: {_columns(constant)}. Leave them out: "
-            f"np.delete(array, {constant.tolist()}, axis=1)"
+            f"{name} was to hold finite float32 numbers, and {wrong.sum()} of {len(points)} rows have a value beyond "
+            f"3.4e38: rows {_few(np.flatnonzero(wrong))}. Leave them out, or rescale"
         )
-    step = np.finfo(np.float32).eps * np.abs(exact).max(0)
-    coarse = np.flatnonzero((exact.std(0) < STEPS_PER_STD * step) & (exact != points).any(0))
+    step = np.finfo(np.float32).eps * np.abs(points).max(0)
+    coarse = np.flatnonzero((points.std(0) < STEPS_PER_STD * step) & (points != narrow).any(0))
     if len(coarse):
         raise BadInput(
-            f"{name} is used in float32, whose steps are too coarse for these columns far from 0: {_columns(coarse)} "
-            "(standard deviation below 1000 steps). Centre it in float64 first: array - array.mean(0)"
+            f"{name} is used in float32, whose steps are too coarse for these columns far from 0: "
+            f"{_few(coarse, points.shape[1])} (standard deviation below 1000 steps). Centre it in float64 first: "
+            "array - array.mean(0)"
         )
+    exactly = points if before is None else before
+    for column, (exact, rounded) in enumerate(zip(exactly.T, narrow.T, strict=True)):
+        if (different := len(np.unique(exact))) * KEPT > (kept := len(np.unique(rounded))):
+            far = np.argsort(-np.abs(exact - np.median(exact)), kind="stable")[:1]
+            raise BadInput(
+                f"{name} is used in float32, in which column {column} keeps {kept} of its {different} different "
+                f"values: its values are too small, or row {far[0]}, the farthest from the others, is too far from "
+                "them (a fill value?). Leave such rows out, or rescale the column in float64"
+            )
+    return narrow
 
 
-def _columns(index: NDArray[np.int_]) -> str:
-    return ", ".join(map(str, index))
+def _refuse_dependent(points: NDArray[np.float64], name: str) -> None:
+    """By the least eigenvalue of the correlation matrix: 0 where a sum of columns is constant, its eigenvector."""
+    largest = np.abs(points).max(0)
+    scaled = points / largest  # squares of what is near the ends of float64 overflow, or vanish
+    centred = scaled - scaled.mean(0)
+    spread = np.sqrt((centred**2).mean(0))
+    centred = centred / np.where(spread > 0.0, spread, 1.0)
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(points))
+    if values[0] > DEPENDENT * points.shape[1]:
+        return
+    weights = vectors[:, 0] / np.abs(vectors[:, 0]).max()
+    part = np.flatnonzero(np.abs(weights) > 1e-6)
+    raise BadInput(
+        f"{name} was to have a density, and its columns {_few(part, len(weights))} depend on each other: a sum of them "
+        f"is constant, so a likelihood has no bound. Leave one out: np.delete(array, {part[-1]}, axis=1)"
+    )
+
+
+def _speak_of_atoms(points: NDArray[np.float64], name: str) -> None:
+    for column, values in enumerate(points.T):
+        found, times = np.unique(values, return_counts=True)
+        most = int(times.argmax())
+        if times[most] >= max(SHOWN, ATOM * len(points)):
+            warnings.warn(
+                f"{name}: {times[most]} of {len(points)} rows have the value {found[most]:.6g} in column {column}, "
+                f"which has {len(found)} different values: such a column has no density, and a likelihood of it has no "
+                "bound. Add noise as wide as the step between its values, or leave it out",
+                GpotWarning,
+                stacklevel=3,
+            )
+
+
+def _few(index: NDArray[np.int_], shown: int = SHOWN) -> str:
+    return ", ".join(map(str, index[:shown])) + (", ..." if len(index) > shown else "")
 
 
 def _existing(path: Path | str) -> Path:

@@ -94,6 +94,7 @@ _TRANSPORT = (
     Metric("gap_upper", "Above optimum by at most", _LOWER, ".2%", stderr=True),
     Metric("gelbrich", "Gelbrich floor", _NEUTRAL, ".3f"),
     Metric("cost_data", "Cost on data", _LOWER, ".3f", stderr=True),
+    Metric("cost_units", "Cost, in the data's units", _LOWER, ".4g", stderr=True),
     Metric("nll_analytic", "NLL, analytic", _NEUTRAL, ".3f", "nats"),
     Metric("nll_exact", "NLL, exact", _NEUTRAL, ".3f", "nats"),
     Metric("logdet_error_mean", "Log-det error, mean", _LOWER, ".1e", "nats"),

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from gpot.config.choices import Source
 from gpot.config.plain import without
-from gpot.config.schema import Config, DSpritesConfig
+from gpot.config.schema import Config, DSpritesConfig, PointsConfig
 from gpot.data import dsprites
 from gpot.data.images import image_index
+from gpot.data.points import Standardization
 from gpot.errors import BadConfig, FidelityLost, InverseNotAvailable
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.cost import cost_summary
@@ -48,6 +49,8 @@ def evaluate_stage(config: Config, row: Row) -> Stage:
     settings |= settings_of(config, row)
     if config.gp.source is Source.data:
         settings["law"] = {"source": config.gp.source.value, "n_validation": config.gp.n_validation}
+    if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
+        settings["units"] = "data"
     measure = partial(_measure, config, row)
     return Stage("evaluate", 2, settings, stages_of(config, row), measure, config.seed, partly=("latents",))
 
@@ -58,7 +61,7 @@ def _measure(config: Config, row: Row, bench: Bench) -> Mapping[str, Any]:
     if isinstance(config.dataset, DSpritesConfig):
         metrics |= _disentanglement(config, points, monge)
     if row is not Row.latent:
-        metrics |= _transport(config, row, points.read(held_out_rows(config, points.n)), monge)
+        metrics |= _transport(config, row, points.read(held_out_rows(config, points.n)), monge, points.units)
     (bench.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     return metrics
 
@@ -119,8 +122,13 @@ def _disentanglement(config: Config, points: PointRows, monge: MongeMap) -> dict
     return metrics
 
 
-def _transport(config: Config, row: Row, data: Tensor, monge: MongeMap) -> dict[str, Any]:
-    """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out."""
+def _transport(
+    config: Config, row: Row, data: Tensor, monge: MongeMap, units: Standardization | None
+) -> dict[str, Any]:
+    """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out.
+
+    Of standardized data the likelihoods, and `cost_units` beside the cost, are in the units of the user's file.
+    """
     flow, gp, evaluate = monge.flow, monge.gp, config.evaluate
     metrics: dict[str, Any] = {"n_parameters_flow": sum(p.numel() for p in flow.parameters())}
     from_prior = config.gp.source is Source.prior
@@ -136,10 +144,14 @@ def _transport(config: Config, row: Row, data: Tensor, monge: MongeMap) -> dict[
     gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config.seed, 3))
     metrics |= {"escaped": int((~inside).sum()), "certificate": gap.mean, "certificate_stderr": gap.stderr}
     metrics |= above_floor(x, _named_cost("cost", x, s))
+    if units is not None:
+        scale = torch.from_numpy(units.scale)
+        metrics |= _named_cost("cost_units", x.double() * scale, s.double() * scale)
     metrics |= _round_trip(monge, x[: evaluate.n_exact], s[: evaluate.n_exact])
     chunks = data.split(CHUNK)
     parts = [flow.forward(c.to(flow.device)) for c in track(chunks, len(chunks), "likelihood of held-out data")]
     z, log_det = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    log_det = log_det if units is None else log_det + units.log_det
     if row is Row.flow:
         likelihood = nll(z, log_det)
         metrics |= {"nll_analytic": likelihood.mean, "nll_exact": likelihood.mean, "nll_stderr": likelihood.stderr}

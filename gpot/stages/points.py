@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +16,15 @@ from torch import Tensor
 from gpot.config.schema import Config, ImagesConfig, PointsConfig, ToyConfig
 from gpot.data import toy
 from gpot.data.images import image_index
-from gpot.data.points import Standardization, array_hash, read_points
+from gpot.data.points import Standardization, array_hash, read_points, single
 from gpot.errors import BadConfig
 from gpot.stages.stage import Bench, Stage
 from gpot.stages.vae import codes_stage, groups, latents_stage, source_of
 from gpot.store import Artifact
+
+log = logging.getLogger(__name__)
+
+_MEAN, _SCALE = "mean.npy", "scale.npy"
 
 
 def points_stage(config: Config) -> Stage:
@@ -46,12 +51,16 @@ def _draw(dataset: ToyConfig, bench: Bench) -> Mapping[str, Any]:
 
 def _read(path: str, standardize: bool, bench: Bench) -> Mapping[str, Any]:
     points = read_points(path)
-    if standardize:
-        standard = Standardization.of(points)
-        points = standard.apply(points)
-        np.save(bench.folder / "mean.npy", standard.mean)
-        np.save(bench.folder / "scale.npy", standard.scale)
-    return _keep(points, bench)
+    if not standardize:
+        return _keep(single(points, path), bench)
+    standard = Standardization.of(points)
+    np.save(bench.folder / _MEAN, standard.mean)
+    np.save(bench.folder / _SCALE, standard.scale)
+    log.info(
+        "points: standardized; a training's NLL is of them, %+.3f nats make it that of the file's units",
+        -standard.log_det,
+    )
+    return _keep(single(standard.apply(points), f"{path}, standardized,", points), bench)
 
 
 def _keep(points: Any, bench: Bench) -> Mapping[str, Any]:
@@ -66,10 +75,12 @@ def points_in(inputs: Mapping[str, Artifact]) -> Tensor:
 
 @dataclass(frozen=True)
 class PointRows:
-    """What the flow of a config sees, by rows: their number, and what gives some of them, (m, d) float32."""
+    """What the flow of a config sees, by rows: their number, and what gives some of them, (m, d) float32. units: the
+    standardization of a user's file, None where the flow sees the points as they are."""
 
     n: int
     read: Callable[[Tensor], Tensor]
+    units: Standardization | None = None
 
 
 def points_by_rows(config: Config, bench: Bench) -> PointRows:
@@ -80,8 +91,10 @@ def points_by_rows(config: Config, bench: Bench) -> PointRows:
     if whole is None:
         n = len(image_index(groups(config)[0].n_images, source_of(config)))
         return PointRows(n, lambda rows: points_of(bench.read(codes_stage(config, rows.numpy()))))
-    points = points_of(whole)
-    return PointRows(len(points), lambda rows: points[rows])
+    points, units = points_of(whole), None
+    if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
+        units = Standardization(whole.array(_MEAN), whole.array(_SCALE))
+    return PointRows(len(points), lambda rows: points[rows], units)
 
 
 def points_of(artifact: Artifact) -> Tensor:

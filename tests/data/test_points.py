@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpot.data.points import Standardization, array_hash, checked, read_points
-from gpot.errors import BadInput, DataMissing
+from gpot.data.points import Standardization, array_hash, checked, read_points, single
+from gpot.errors import BadInput, DataMissing, GpotWarning
 
 EPS = np.finfo(np.float64).eps
 
@@ -30,10 +30,10 @@ def saved(path: Path, array: Any, **options: Any) -> Path:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f8", "int16", "uint8"])
-def test_numbers_come_back_as_float32(tmp_path: Path, dtype: str) -> None:
+def test_numbers_come_back_as_float64(tmp_path: Path, dtype: str) -> None:
     array = np.random.default_rng(0).integers(0, 100, (50, 3)).astype(dtype)
     read = read_points(saved(tmp_path / "a.npy", np.asfortranarray(array)))
-    assert read.dtype == np.float32 and np.array_equal(read, array)
+    assert read.dtype == np.float64 and np.array_equal(read, array)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_npz(tmp_path: Path, points: np.ndarray, names: tuple[str, ...]) -> None
         with pytest.raises(BadInput, match=f"holds: {', '.join(names)}. Save it with np.savez"):
             read_points(tmp_path / "a.npz")
     else:
-        assert np.array_equal(read_points(str(tmp_path / "a.npz")), points.astype(np.float32))
+        assert np.array_equal(read_points(str(tmp_path / "a.npz")), points)
 
 
 def test_an_empty_npz(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_shape_and_dtype(array: np.ndarray, words: str) -> None:
         checked(array, "the file")
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_rows_that_are_not_finite_are_counted_and_named(points: np.ndarray, bad: float) -> None:
     points[7, 1] = bad
     with pytest.raises(BadInput, match=r"1 of 50 rows .*: rows 7\. Leave them out"):
@@ -149,15 +149,52 @@ def test_constant_columns_are_named(points: np.ndarray) -> None:
 def test_digits_that_float32_does_not_hold(points: np.ndarray) -> None:
     far = points + np.array([0.0, 1.7e9, 0.0])  # seconds since 1970: float32 counts them in steps of 128
     with pytest.raises(BadInput, match=r"far from 0: 1 .*Centre it in float64"):
-        checked(far, "p")
-    assert checked(far - far.mean(0), "p").shape == (50, 3)
-    held = np.round(points[:, :2]).astype(np.float32)
-    assert np.array_equal(checked(held + np.float32([0.0, 2.0**20]), "p"), held + np.float32([0.0, 2.0**20]))
+        single(checked(far, "p"), "p")
+    assert single(far - far.mean(0), "p").shape == (50, 3)
+    assert np.allclose(Standardization.of(far).apply(far), Standardization.of(points).apply(points), atol=1e-6)
+    held = np.round(points[:, :2]).astype(np.float32) + np.float32([0.0, 2.0**20])
+    assert np.array_equal(single(held.astype(np.float64), "p"), held)
+    points[4, 1] = 1e39
+    with pytest.raises(BadInput, match=r"1 of 50 rows have a value beyond 3.4e38: rows 4\."):
+        single(points, "p")
+
+
+def test_a_fill_value_is_named_and_small_numbers_are_kept(points: np.ndarray) -> None:
+    filled = np.random.default_rng(0).normal(size=(2000, 2))
+    filled[7, 0] = 9.97e36
+    u = Standardization.of(filled).apply(checked(filled, "p"))
+    with pytest.raises(BadInput, match=r"column 0 keeps 2 of its 2000 different values: .* or row 7, the farthest"):
+        single(u, "p", filled)
+    for size in (1e-44, 1e-300, 1e300):
+        tiny = points * size
+        u = Standardization.of(tiny).apply(checked(tiny, "p"))
+        assert np.allclose(single(u, "p", tiny), Standardization.of(points).apply(points), atol=1e-6)
+    with pytest.raises(BadInput, match="float32, in which column 0 keeps"):
+        single(points * 1e-44, "p")
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.0, 0.0], [2.0, -1.0, 0.5]])
+def test_columns_that_depend_on_each_other_are_named(points: np.ndarray, weights: list[float]) -> None:
+    both = np.column_stack([points, points @ weights + 3.0])
+    part = ", ".join(str(k) for k, weight in enumerate([*weights, 1.0]) if weight)
+    with pytest.raises(BadInput, match=rf"columns {part} depend on each other.*np.delete\(array, 3, axis=1\)"):
+        checked(both, "p")
+    both[:, 3] += 1e-3 * both[:, 3].std() * np.random.default_rng(1).normal(size=len(both))
+    assert np.array_equal(checked(both, "p"), both)
+
+
+def test_a_column_of_counts_is_spoken_of(points: np.ndarray, recwarn: pytest.WarningsRecorder) -> None:
+    checked(points, "p")
+    assert not [warning for warning in recwarn if issubclass(warning.category, GpotWarning)]
+    points[:, 1] = np.arange(50) // 10
+    with pytest.warns(GpotWarning, match=r"10 of 50 rows have the value 0 in column 1, which has 5 different values"):
+        checked(points, "p")
 
 
 def test_checked_points_pass_unchanged(points: np.ndarray) -> None:
     before = points.copy()
-    assert np.array_equal(checked(points, "p"), points.astype(np.float32)) and np.array_equal(points, before)
+    assert np.array_equal(checked(points, "p"), points) and np.array_equal(points, before)
+    assert np.array_equal(single(points, "p"), points.astype(np.float32))
 
 
 # -- standardization ---------------------------------------------------------------

@@ -74,6 +74,19 @@ def test_a_shift_of_either_cloud_adds_what_it_must() -> None:
     assert discrete_w2(x, z + shift) == pytest.approx(expected.item(), rel=EXACT)
 
 
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e7, 3e7, 1e8, 1e12])
+def test_a_pair_that_is_far_away_takes_no_digit_of_the_others(far: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, z = torch.randn(2, 20, 2, dtype=torch.float64, generator=generator)
+    rows, columns = linear_sum_assignment(((x[:, None] - z) ** 2).sum(-1).numpy())
+    best = ((x[rows] - z[columns]) ** 2).sum().item()
+    away = torch.tensor([[far, 0.0]], dtype=torch.float64)
+    assert discrete_w2(torch.cat([x, away]), torch.cat([z, away])) == pytest.approx(best / 21, rel=1e-12)
+    if far >= 1e6:
+        with pytest.raises(OptimumNotReached, match=r"between 21 and 42 points .* digits are lost. Leave out"):
+            discrete_w2(torch.cat([x, away]), torch.cat([z, away]).repeat(2, 1))
+
+
 def test_invariance() -> None:
     x, z = clouds(200, 3)
     turn = torch.linalg.qr(torch.randn(3, 3, dtype=DTYPE)).Q

@@ -191,6 +191,14 @@ def test_own_points_from_a_file(tmp_path: Path) -> None:
     assert np.allclose(np.load(manifest.parent / "mean.npy"), points.mean(0))
     assert np.allclose(np.load(manifest.parent / "scale.npy"), points.std(0))
     assert str(tmp_path) not in manifest.read_text()
+    # likelihoods are of the file's units: the same flow on points that need no standardization has those of these
+    np.save(tmp_path / "plain.npy", (points - points.mean(0)) / points.std(0))
+    plain = tiny(tmp_path, "dataset=array", f"dataset.path={tmp_path / 'plain.npy'}", "dataset.standardize=false",
+                 "gp=ridge", root="evaluate")  # fmt: skip
+    same = open_workshop(plain).make(evaluate_stage(plain, Row.gp)).manifest["metrics"]
+    assert metrics["nll_exact"] == pytest.approx(same["nll_exact"] + np.log(points.std(0)).sum(), abs=1e-2)
+    assert metrics["cost"] == pytest.approx(same["cost"], rel=1e-2) and "cost_units" not in same
+    assert 0.1**2 * metrics["cost"] < metrics["cost_units"] < points.std(0).max() ** 2 * metrics["cost"]
     few = tiny(tmp_path, "dataset=array", f"dataset.path={tmp_path / 'points.npy'}", "gp=ridge", "gp.source=data",
                "gp.n_validation=150", root="evaluate")  # fmt: skip
     with pytest.raises(BadConfig, match="30 are left of 900"):

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import schema
 from gpot.config.compose import known_keys, to_config
+from gpot.config.quoting import advice
 from gpot.errors import GpotError
 from gpot.places import CONFIGS
 from gpot.sweeps.jobs import Made, SweepFolder, conclude, in_sweep, run_job
@@ -26,6 +27,8 @@ from gpot.sweeps.jobs import Made, SweepFolder, conclude, in_sweep, run_job
 
 def explain(error: BaseException) -> str:
     """One readable message: the error and its causes; for an unknown key, the keys that exist and the nearest one."""
+    if isinstance(error, OverrideParseException):
+        return advice(error)
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from typing import Any, cast
@@ -30,8 +31,23 @@ def to_config(tree: DictConfig, typed: Sequence[str] = ()) -> Config:
     config = cast(Config, OmegaConf.to_object(tree))
     config.typed = list(typed)
     refuse_added_keys(config)
+    read_paths(config)
     check(config)
     return config
+
+
+def read_paths(config: Config) -> None:
+    """`~` is the home folder in every path of the config. Raises: BadConfig for an empty one."""
+    named = {"paths": vars(config.paths), "dataset": vars(config.dataset), "flow": vars(config.flow)}
+    named |= {"vae": vars(config.vae)} if config.vae is not None else {}
+    for group, options in named.items():
+        for name, value in options.items():
+            if isinstance(value, str) and (group == "paths" or name in ("path", "weights")):
+                if not value.strip():
+                    raise BadConfig(f"{group}.{name} was to be a path, and is empty. Type {group}.{name}=PATH.")
+                options[name] = os.path.expanduser(value)
+    if config.pretrained is not None:
+        config.pretrained = os.path.expanduser(config.pretrained)
 
 
 def refuse_added_keys(node: Any, path: str = "") -> None:

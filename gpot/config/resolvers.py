@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from omegaconf import OmegaConf
 
 from gpot.data.own_files import columns, image_shape
@@ -35,6 +37,11 @@ def whose(option: str, models: str) -> str:
     return option if models == "ours" else f"{option}_{models}"
 
 
+def folder_named(variable: str, otherwise: str) -> str:
+    """`${folder_named:VARIABLE,FOLDER}`: the environment variable where it says something, else the folder."""
+    return os.environ.get(variable, "").strip() or otherwise
+
+
 def register_resolvers() -> None:
     """Make the resolvers known to OmegaConf."""
     OmegaConf.register_new_resolver("image_channels", image_channels, replace=True)
@@ -42,3 +49,4 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("columns", columns, replace=True)
     OmegaConf.register_new_resolver("passes", passes, replace=True)
     OmegaConf.register_new_resolver("whose", whose, replace=True)
+    OmegaConf.register_new_resolver("folder_named", folder_named, replace=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ def columns(path: str | None) -> int:
     """`${columns:FILE}`: the number of columns of the points in an .npy or .npz file."""
     if path is None:
         raise BadConfig("dataset=array needs a file of points, and dataset.path is null. Type dataset.path=points.npy.")
+    path = os.path.expanduser(path)
     if not Path(path).is_file():
         raise BadConfig(f"dataset.path={path} was to hold points (n, d), and there is no such file. Check the path.")
     try:

@@ -5,13 +5,14 @@ f carries data x (law mu) to the Gaussian side z (law nu, close to N(0, I)).
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from gpot.errors import BadInput, FlowRefused, InverseNotAvailable
+from gpot.errors import BadInput, FlowRefused, GpotWarning, InverseNotAvailable
 from gpot.flows.handshake import ROWS, Handshake, called, checked_inverse, checked_points, checked_result, handshake
 from gpot.flows.points import as_points, device_of, dtype_of
 
@@ -114,7 +115,16 @@ def meet(flow: Any) -> Handshake | None:
             x = checked_inverse(called(flow, "inverse", z), z, flow)
         except InverseNotAvailable:
             return _meet_on_a_guess(flow, z)
-    x = x[x.isfinite().all(1)]
+    kept = x.isfinite().all(1)
+    if getattr(flow, "onto", True) and 2 * int(kept.sum()) < len(x):
+        warnings.warn(
+            f"{int((~kept).sum())} of {len(x)} normal z have no x under the inverse of {type(flow).__name__}: its base "
+            "is not N(0, I), or it is far from onto. Name its base, gpot.adapt(flow, base=...), which is then "
+            "composed with the map from it to N(0, I); or say that it is not onto: onto = False",
+            GpotWarning,
+            stacklevel=5,
+        )
+    x = x[kept]
     return handshake(flow, x.detach()) if len(x) > 1 else None
 
 

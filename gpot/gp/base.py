@@ -29,6 +29,7 @@ class GaussianPreserving(nn.Module, ABC):
         super().__init__()
         self.dim = dim
         self.register_buffer("rotation", torch.eye(dim))
+        self.register_load_state_dict_pre_hook(_without_wrapper)
         self.register_load_state_dict_post_hook(_check_state)
 
     @property
@@ -84,6 +85,17 @@ class GaussianPreserving(nn.Module, ABC):
 def analytic_log_det(s: Tensor, z: Tensor) -> Tensor:
     """(|s|^2 - |z|^2) / 2 (n,): what log|det ds/dz| is of a map that preserves the Gaussian (eq. 3)."""
     return 0.5 * ((s**2).sum(-1) - (z**2).sum(-1))
+
+
+_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel, DDP and torch.compile put before every name
+
+
+def _without_wrapper(_gp: nn.Module, state: dict[str, Any], prefix: str, *_rest: Any) -> None:
+    """Before a state dict is loaded: the names of a wrapped s are those of s."""
+    for wrapper in _WRAPPERS:
+        if not prefix and state and all(name.startswith(wrapper) for name in state):
+            for name in list(state):
+                state[name.removeprefix(wrapper)] = state.pop(name)
 
 
 def _check_state(gp: GaussianPreserving, _keys: Any) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
 import shlex
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +70,7 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
         "item": item.value,
         "budget": config.budget.name,
         "seconds": round(time.monotonic() - start, 1),
-        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_GB, 2),
+        "peak_memory_gb": _peak_memory_gb(),
         "seed": config.seed,
         "device": manifest["device"],
         "versions": manifest["versions"],
@@ -94,6 +94,16 @@ def command_of(config: Config) -> str:
     """What to type for the same result. Paths say where it is, not what it is, and are left out."""
     what = [override for override in config.typed if not override.lstrip("+").startswith(("paths.", "hydra."))]
     return " ".join(filter(None, [typed("report"), shlex.join(what)]))
+
+
+def _peak_memory_gb() -> float | None:
+    """Of this process; None where the operating system does not say (Windows has no `resource`)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 2**30 if sys.platform == "darwin" else _KIB_PER_GB
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2)
 
 
 def _none(config: Config, workshop: Workshop, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:

@@ -9,10 +9,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from gpot.plots.style import unstyled
+
 _COLOURS = "cividis"  # perceptually even, and readable by colour-blind eyes
 _DPI = 160
 
 
+@unstyled()
 def importance_figure(matrices: Mapping[str, NDArray[np.float64]], factors: Sequence[str]) -> Figure:
     """Which code coordinate carries which factor: one panel per row of the table.
 
@@ -38,6 +41,7 @@ def importance_figure(matrices: Mapping[str, NDArray[np.float64]], factors: Sequ
     return figure
 
 
+@unstyled()
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
     """Write `<stem>.png` and `<stem>.pdf`. Returns the two paths."""
     paths = [stem.with_suffix(suffix) for suffix in (".png", ".pdf")]

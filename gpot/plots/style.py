@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
@@ -66,9 +67,19 @@ DENSITY, SPEED = _part("Blues", 0.9), _part("YlOrBr", 0.65)
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The settings of `RC` inside a `with`, or as a decorator `@styled()`; matplotlib's own again afterwards."""
+    """The settings of `RC`, and else matplotlib's defaults, inside a `with` or as a decorator `@styled()`.
+
+    The user's own settings are back afterwards.
+    """
     settings: Any = RC  # the names of settings are known to type checkers from matplotlib 3.11 on
-    with matplotlib.rc_context(settings):
+    with matplotlib.style.context(["default", settings]):
+        yield
+
+
+@contextmanager
+def unstyled() -> Iterator[None]:
+    """Matplotlib's defaults, whatever a matplotlibrc says (`text.usetex` without LaTeX stops a drawing)."""
+    with matplotlib.style.context("default"):
         yield
 
 

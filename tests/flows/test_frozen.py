@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gpot.errors import BadInput, InverseNotAvailable
+from gpot.errors import BadInput, GpotWarning, InverseNotAvailable
 from gpot.flows import FFJORDFlow, Flow, FrozenFlow, pull_back
 from third_party.ffjord import FFJORD
 
@@ -149,3 +149,25 @@ def test_pull_back_drops_nothing_silently() -> None:
         pull_back(flow, z)
     with pytest.raises(BadInput, match="chunk=0"):
         pull_back(flow, z, chunk=0)
+
+
+class Squashed(nn.Module):
+    """Its base is uniform on the square."""
+
+    dim = 2
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = torch.sigmoid(x)
+        return z, (z * (1 - z)).log().sum(1)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return torch.logit(z)
+
+
+def test_a_base_that_is_not_normal_is_spoken_of_where_the_inverse_shows_it(recwarn: pytest.WarningsRecorder) -> None:
+    with pytest.warns(GpotWarning, match=r"of 8 normal z have no x under the inverse of Squashed: its base is not N"):
+        FrozenFlow(Squashed())
+    Squashed.onto = False  # type: ignore[attr-defined]
+    recwarn.clear()
+    FrozenFlow(Squashed())
+    assert not [warning for warning in recwarn if issubclass(warning.category, GpotWarning)]

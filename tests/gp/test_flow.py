@@ -347,3 +347,15 @@ def test_bad_arguments_are_refused() -> None:
         GaussianPreservingFlow(velocity, Chart.cube, 5, rotation=2.0 * torch.eye(3))
     with pytest.raises(BadConfig, match="'clip'"):
         GaussianPreservingFlow(velocity, Chart.cube, 5, on_escape="clip")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod."])
+def test_the_state_of_a_wrapped_flow_is_that_of_the_flow(wrapper: str) -> None:
+    made, fresh = make_flow("ridge", Chart.direct), make_flow("ridge", Chart.direct, n_steps=3)
+    with torch.no_grad():
+        fresh.velocity.alpha.zero_()  # type: ignore[attr-defined]
+    fresh.load_state_dict({wrapper + name: tensor for name, tensor in made.state_dict().items()})
+    z = torch.randn(5, 3, dtype=DTYPE)
+    assert torch.equal(fresh.transport(z), made.transport(z)) and fresh.n_steps == made.n_steps
+    with pytest.raises(RuntimeError, match="Unexpected"):
+        fresh.load_state_dict({f"other.{name}": tensor for name, tensor in made.state_dict().items()})

@@ -25,6 +25,7 @@ from PIL import Image
 from gpot.errors import BadInput
 from gpot.plots import plots2d, style
 from gpot.plots.animate import animate_particles
+from gpot.plots.importance import save_figure
 from gpot.plots.style import polar_colours
 
 RNG = np.random.default_rng(0)
@@ -397,3 +398,12 @@ def test_animation_is_a_film_too_where_ffmpeg_is(tmp_path: Path):
         pytest.skip("ffmpeg is not on the PATH")
     paths = animate_particles(np.stack([X, X + 0.1]), COLOURS, tmp_path / "s")
     assert paths == [tmp_path / "s.gif", tmp_path / "s.mp4"] and all(path.stat().st_size for path in paths)
+
+
+def test_a_users_own_settings_do_not_reach_a_figure(tmp_path: Path) -> None:
+    """`text.usetex` where there is no LaTeX would stop it."""
+    plain = save_figure(plots2d.figure2(FIGURE_2), tmp_path / "plain")
+    with matplotlib.rc_context({"text.usetex": True, "font.family": "monospace", "axes.grid": True, "savefig.dpi": 20}):
+        theirs = save_figure(plots2d.figure2(FIGURE_2), tmp_path / "theirs")
+        assert matplotlib.rcParams["axes.grid"] is True
+    assert np.array_equal(np.asarray(Image.open(plain[0])), np.asarray(Image.open(theirs[0])))

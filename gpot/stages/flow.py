@@ -17,6 +17,7 @@ from gpot.config.plain import adam_settings
 from gpot.config.schema import Config
 from gpot.data.datamodule import ArrayDataModule
 from gpot.data.weights import load_weights, weights_hash
+from gpot.errors import FlowRefused
 from gpot.flows.base import FrozenFlow, pull_back
 from gpot.progress import track
 from gpot.stages.points import points_in, points_stage
@@ -36,6 +37,7 @@ _SPLIT_SEED = 42  # of the training and validation rows, as in the released code
 _TRAIN_SHARE = 0.8
 _CHUNK = 8192
 _VALIDATION_POINTS = 4096
+LARGEST_LOSS = 0.5  # share of the prior samples outside the image of f
 
 
 def split(n: int) -> tuple[Tensor, Tensor]:
@@ -108,6 +110,7 @@ def prior_pairs(flow: FrozenFlow, n: int, draw: torch.Generator, what: str) -> t
 
     m < n only for a flow that is not onto (BNAF), which says so by rows of NaN: those samples are left out, counted and
     logged. Any other row that is not finite is an error.
+    Raises: FlowRefused where more than `LARGEST_LOSS` of them are left out: what is left is far from Gaussian.
     """
     z = torch.randn(n, flow.dim, generator=draw)
     chunks, lost_allowed = z.split(_CHUNK), not flow.onto
@@ -116,6 +119,12 @@ def prior_pairs(flow: FrozenFlow, n: int, draw: torch.Generator, what: str) -> t
     )
     kept = x.isfinite().all(1)
     lost = int((~kept).sum())
+    if lost > LARGEST_LOSS * n:
+        raise FlowRefused(
+            f"{n} prior samples were asked for, and {lost} of them ({lost / n:.0%}) lie outside the image of the flow: "
+            "what is left is far from N(0, I). Train the flow for longer (flow.epochs), choose one that is onto "
+            "(flow=ffjord), or learn from data (gp.source=data)"
+        )
     if lost:
         log.warning("%d of %d prior samples lie outside the image of the flow: they are left out", lost, n)
     return x[kept], z[kept], lost

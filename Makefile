@@ -76,6 +76,10 @@ bench-libraries: $(LIBRARIES)/.ready ## fit a flow of each library on two data s
 figures: $(READY) ## numbers and pictures of the pages about no item of the paper: bounds, costs, between, uses (half an hour)
 	for page in bounds interpolation ranks paths costs between; do $(PY) -m scripts.figures.$$page || exit 1; done
 
+bench-truth: $(READY) ## how close each family comes to known optima, in which time: UVP, cost, bounds; about an hour of one core
+	$(PY) benchmarks/truth.py --out outputs/bench/truth.json
+	$(PY) benchmarks/truth.py --out outputs/bench/truth.json --picture docs/truth.png
+
 report: $(READY) ## write tables, figures and the report page again from trained models in outputs/ and pretrained/; trains nothing
 	@missing=; for item in $(ITEMS); do \
 		$(PY) scripts/report.py experiment=$$item upstream=require $(OPTIONS) || missing="$$missing $$item"; done; \

@@ -10,6 +10,7 @@ import torch
 from gpot.errors import BadConfig, BadInput
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.optimizer import Descent
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity, named_velocity
@@ -20,12 +21,14 @@ NAMES = ("auto", "ridge", "mlp", "twist")
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of one training: peak of the learning rate, rows of a batch, steps of the whole cycle, pairs drawn."""
+    """Settings of one training: peak of the learning rate, rows of a batch, steps of the whole cycle, pairs drawn, and
+    the optimizer."""
 
     rate: float
     batch: int
     steps: int
     pairs: int
+    optimizer: Descent = Descent.adam
 
 
 def training_of(gp: GaussianPreserving) -> Training:

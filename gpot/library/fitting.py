@@ -17,6 +17,7 @@ from gpot.flows.base import FrozenFlow, meet
 from gpot.flows.handshake import Handshake, handshake
 from gpot.flows.points import as_points, device_of, dtype_of
 from gpot.gp.base import GaussianPreserving
+from gpot.gp.optimizer import Descent, known_descent
 from gpot.gp.rotation import fit_rotation
 from gpot.gp.velocity import Velocity
 from gpot.library.families import described, family, rest, training_of
@@ -49,6 +50,7 @@ def fit(
     steps: int | None = None,
     rate: float | None = None,
     batch: int | None = None,
+    optimizer: Descent | str = Descent.adam,
     tolerance: float = 1e-3,
     max_steps: int = 64,
     seed: int = 0,
@@ -71,11 +73,12 @@ def fit(
     :func:`gpot.adapt`. cost: c(x, y) -> (n,), or "l1", "l1.5", ...; None is |x - y|^2. velocity: "auto" (ridge),
     "ridge", "mlp", "twist", a Velocity or a map s. chart: of the velocity. reflection: whether Q may have det -1;
     "auto": where f reverses orientation. source: what to train on. n_prior, steps, rate, batch: scale (None: of the
-    family). tolerance: nats. max_steps: finest time grid. seed: of everything drawn; results repeat bit by bit without
-    a time_limit. time_limit: seconds. device: where to (the flow is moved). progress: show it.
+    family). optimizer: "adam", or "muon", with which a ridge field is sooner at a low cost (rate=2e-2). tolerance:
+    nats. max_steps: finest time grid. seed: of everything drawn; results repeat bit by bit without a time_limit.
+    time_limit: seconds. device: where to (the flow is moved). progress: show it.
     Returns: the map, with `report()`, `plot()` and `save(path)`.
     """
-    start = time.monotonic()
+    start, descent = time.monotonic(), known_descent(optimizer)
     if time_limit is not None and not time_limit > 0:
         raise BadConfig(f"time_limit is in seconds, and got {time_limit}; type time_limit=60")
     width = None if x is None else (x.shape[1] if hasattr(x, "shape") and len(x.shape) == 2 else len(x[0]))
@@ -100,7 +103,9 @@ def fit(
                        device=device_of(adapted) if data is None else data.device)  # fmt: skip
     gp = gp.to(like.device, like.dtype)
     usual = training_of(gp)
-    training = type(usual)(rate or usual.rate, batch or usual.batch, steps or usual.steps, n_prior or usual.pairs)
+    training = type(usual)(
+        rate or usual.rate, batch or usual.batch, steps or usual.steps, n_prior or usual.pairs, descent
+    )
     until = None if time_limit is None else start + _DRAWING * time_limit
     pairs = _pairs(frozen, data, source, meeting, training.pairs, like, seed, until, progress)
     if pairs.lost:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from gpot.errors import FidelityLost, OutsideCube, TrainingDiverged
 from gpot.evaluation.fidelity import Best, Guard
 from gpot.gp.base import GaussianPreserving
+from gpot.gp.optimizer import optimizer_of
 from gpot.library.families import Training
 from gpot.library.pairs import Pairs
 from gpot.maths.costs import Cost, descended
@@ -65,14 +66,17 @@ def descend(
     generator: torch.Generator,
     until: float | None = None,
     progress: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+    observe: Callable[[Validation], None] | None = None,
 ) -> Course:
     """Train s on pairs (x, z): gp holds the best validation that keeps the Gaussian when this returns.
 
-    until: the time (monotonic) at which the cycle ends. Raises: FidelityLost where no validation keeps the Gaussian;
-    TrainingDiverged where the loss is not finite.
+    until: the time at which the cycle ends. clock: what that and the seconds of validations are measured by. observe:
+    called after each validation, while gp is as it was measured. Raises: FidelityLost where no validation keeps the
+    Gaussian; TrainingDiverged where the loss is not finite.
     """
-    optimizer = torch.optim.Adam(gp.parameters(), lr=training.rate)
-    start, every = time.monotonic(), max(1, training.steps // _VALIDATIONS)
+    optimizer = optimizer_of(gp, training.optimizer, training.rate)
+    start, every = clock(), max(1, training.steps // _VALIDATIONS)
     z_guard, best, state = pairs.z_held[:_GUARD_POINTS], Best(), copy.deepcopy(gp.state_dict())
     x_held, z_held = pairs.x_held[:COST_POINTS], pairs.z_held[:COST_POINTS]
     seen: list[Validation] = []
@@ -89,7 +93,9 @@ def descend(
             log.warning("%s", refined)
         if best.offer(value, step, guard.within):
             state = copy.deepcopy(gp.state_dict())
-        seen.append(Validation(step, time.monotonic() - start, value, fidelity.error.mean, n_steps))
+        seen.append(Validation(step, clock() - start, value, fidelity.error.mean, n_steps))
+        if observe is not None:
+            observe(seen[-1])
         if guard.within and value < level * (1 - _FALL):
             level, since = value, 0
         else:
@@ -99,7 +105,7 @@ def descend(
         try:
             validate()
             while True:
-                position = _position(step, training.steps, tail, start, until)
+                position = _position(step, training.steps, tail, start, until, clock)
                 if position >= 1.0:
                     break
                 for group in optimizer.param_groups:
@@ -135,13 +141,15 @@ def descend(
     return Course(tuple(seen), best.at, step, guard.refinements, ended)
 
 
-def _position(step: int, steps: int, tail: tuple[int, float] | None, start: float, until: float | None) -> float:
+def _position(
+    step: int, steps: int, tail: tuple[int, float] | None, start: float, until: float | None, clock: Callable[[], float]
+) -> float:
     """Where in the cycle a step is: by the steps, or by the clock if that is ahead, or in the tail."""
     position = step / steps
     if tail is not None:
         position = max(position, tail[1] + (1 - tail[1]) * (step - tail[0]) / max(1.0, _TAIL * steps))
     if until is not None:
-        position = max(position, (time.monotonic() - start) / max(1e-9, until - start))
+        position = max(position, (clock() - start) / max(1e-9, until - start))
     return position
 
 

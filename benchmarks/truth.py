@@ -1,0 +1,240 @@
+r"""How close each family comes to a known optimum, and how soon: L2-UVP and cost against CPU seconds.
+
+    python benchmarks/truth.py [--out outputs/bench/truth.json] [--seconds 120] [--dims 2 4 8 16 32 64 128]
+    python benchmarks/truth.py --picture docs/truth.png    # draws the curves of the result; trains nothing
+
+x = grad u0(z0), z = h(z0) (:mod:`gpot.evaluation.known_truth`): the flow f is exact, and the best s is known at every
+point. Nothing is read or fetched. Each method gets the same pairs and `--seconds` of processor time with one thread,
+its validations and the Procrustes rotation included, drawing and scoring apart; every twentieth or so of the training
+its map is scored on 4,096 draws that no step sees. `rotation` is that alone. The upper bound of the gap
+(:mod:`gpot.evaluation.bounds`) is that of the row's map, fitted on training pairs and reported on the same 4,096.
+
+Methods: `adam` is a ridge field as `gpot.fit` trains it by default. `muon` is the same field trained by orthogonalized
+momentum on a time grid that starts at three steps and is refined when the Gaussian asks for it. `twist` is a chain of
+couplings by Adam. A problem with h a twist leaves twists out: the answer would be in their reach by construction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+from benchmarks.measure import write_result  # noqa: E402
+from gpot.evaluation.bounds import fenchel_young_bound  # noqa: E402
+from gpot.evaluation.certificate import assignment_gap  # noqa: E402
+from gpot.evaluation.fidelity import Guard  # noqa: E402
+from gpot.evaluation.known_truth import KnownTruth, Scores, Triples, known_truth  # noqa: E402
+from gpot.evaluation.likelihood import logdet_error  # noqa: E402
+from gpot.evaluation.potential import PotentialFit  # noqa: E402
+from gpot.gp.base import GaussianPreserving  # noqa: E402
+from gpot.gp.flow import GaussianPreservingFlow  # noqa: E402
+from gpot.gp.optimizer import Descent, optimizer_of  # noqa: E402
+from gpot.gp.orthogonal import Rotation  # noqa: E402
+from gpot.gp.rotation import fit_rotation  # noqa: E402
+from gpot.gp.twist import TwistFlow  # noqa: E402
+from gpot.gp.velocity import RidgeVelocity  # noqa: E402
+from gpot.library.families import Training  # noqa: E402
+from gpot.library.loop import descend  # noqa: E402
+from gpot.library.pairs import Pairs  # noqa: E402
+from gpot.maths.charts import Chart  # noqa: E402
+from gpot.maths.costs import squared_euclidean  # noqa: E402
+
+HELD_OUT = 4096
+TOLERANCE, MAX_STEPS = 1e-3, 64
+_TIMED = 3
+
+
+def ridge(dim: int, n_steps: int, scale: float = 1e-2) -> GaussianPreserving:
+    return GaussianPreservingFlow(RidgeVelocity(dim, 128 if dim == 2 else 256, scale), Chart.direct, n_steps)
+
+
+def batch(dim: int) -> int:
+    return 1000 if dim == 2 else 512
+
+
+# name -> (dimension) -> map, rate, optimizer
+METHODS: dict[str, Callable[[int], tuple[GaussianPreserving, float, Descent]]] = {
+    "adam": lambda dim: (ridge(dim, 8), 1e-2 if dim == 2 else 2e-3, Descent.adam),
+    "muon": lambda dim: (ridge(dim, 3), 2e-2, Descent.muon),
+    "twist": lambda dim: (TwistFlow(dim), 2e-3, Descent.adam),
+}
+
+
+def n_train(dim: int) -> int:
+    return 65_536 if dim <= 16 else 32_768
+
+
+class Stopwatch:
+    """Processor seconds since the start, less those of what is not to be counted."""
+
+    def __init__(self) -> None:
+        self.start, self.left_out = time.process_time(), 0.0
+
+    def __call__(self) -> float:
+        return time.process_time() - self.start - self.left_out
+
+    def leave_out(self, call: Callable[[], Any]) -> Any:
+        start = time.process_time()
+        result = call()
+        self.left_out += time.process_time() - start
+        return result
+
+
+def entry(scores: Scores) -> dict[str, float]:
+    return {
+        "uvp": scores.uvp.mean, "uvp_stderr": scores.uvp.stderr, "excess_percent": scores.excess_percent,
+        "excess": scores.excess.mean, "optimal_cost": scores.optimal_cost,
+    }  # fmt: skip
+
+
+def pairs_of(train: Triples, held: Triples) -> Pairs:
+    return Pairs(train.x, train.z, held.x, held.z, "known truth", 0)
+
+
+def trained(
+    truth: KnownTruth, method: str, pairs: Pairs, seen: Triples, seconds: float, bound_steps: int, seed: int
+) -> dict[str, Any]:
+    """One method on one problem: the curve and the map that was kept, with its scores and bounds."""
+    torch.manual_seed(seed)
+    watch = Stopwatch()
+    gp, rate, optimizer = METHODS[method](truth.dim)
+    gp.set_rotation(fit_rotation(pairs.x, pairs.z))
+    size = batch(truth.dim)
+    steps = watch.leave_out(lambda: int(seconds / step_seconds(gp, pairs, size)))
+    curve: list[dict[str, Any]] = []
+
+    def score(validation: Any) -> None:
+        scores = watch.leave_out(lambda: entry(truth.scores(gp.transport, seen)))
+        curve.append({"seconds": validation.seconds, "step": validation.step, "log_det_error": validation.log_det_error,
+                      "n_steps": validation.n_steps, **scores})  # fmt: skip
+
+    training = Training(rate, size, max(steps, 20), len(pairs.x), optimizer)
+    guard, draws = Guard(gp, TOLERANCE, MAX_STEPS), torch.Generator().manual_seed(seed)
+    # the rotation's seconds count
+    course = descend(gp, pairs, squared_euclidean, guard, training, draws, seconds, False, watch, score)
+    made = {"method": method, "seconds": watch(), "steps": curve[-1]["step"], "n_steps": gp.n_steps}
+    bounds = bounded(gp, pairs, bound_steps, seed)
+    return {**made, "ended": course.ended, "curve": curve, **finished(truth, gp, seen), **bounds}
+
+
+def step_seconds(gp: GaussianPreserving, pairs: Pairs, size: int) -> float:
+    """Processor seconds of a training step: the least of a few, on gradients that nothing takes."""
+    optimizer, found = optimizer_of(gp, Descent.adam, 0.0), []
+    for _ in range(_TIMED):
+        start = time.process_time()
+        optimizer.zero_grad()
+        squared_euclidean(pairs.x[:size], gp.transport(pairs.z[:size])).mean().backward()
+        optimizer.step()
+        found.append(time.process_time() - start)
+    optimizer.zero_grad()
+    return min(found)
+
+
+def finished(truth: KnownTruth, gp: GaussianPreserving, seen: Triples) -> dict[str, Any]:
+    gp.requires_grad_(False)
+    s = torch.cat([gp.transport(rows) for rows in seen.z.split(512)])
+    cost = squared_euclidean(seen.x, s).mean().item()
+    error = logdet_error(gp, seen.z[:512]).mean
+    return {"cost": cost, "log_det_error": error, **entry(truth.scores(gp.transport, seen)),
+            "certificate": assignment_gap(seen.x[:1024], s[:1024])}  # fmt: skip
+
+
+def bounded(gp: GaussianPreserving, pairs: Pairs, steps: int, seed: int) -> dict[str, Any]:
+    """The upper bound of the gap with its standard error, absolute; nothing with 0 steps."""
+    if steps == 0:
+        return {}
+    with torch.no_grad():
+        s, held = (torch.cat([gp.transport(rows) for rows in z.split(512)]) for z in (pairs.z, pairs.z_held))
+    start = time.process_time()
+    fit = PotentialFit(regression_steps=steps // 4, steps=steps, batch_size=512)
+    bound = fenchel_young_bound(pairs.x, s, pairs.x_held, held, fit, seed)
+    return {"gap_upper": bound.mean, "gap_upper_stderr": bound.stderr, "bound_seconds": time.process_time() - start}
+
+
+def rows_of(dim: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All methods on the problem of one dimension."""
+    scramble = options.scramble
+    truth = known_truth(dim, options.potential, scramble, options.strength, options.seed)
+    train, seen = truth.draw(n_train(dim), options.seed + 1), truth.draw(HELD_OUT, options.seed + 2)
+    pairs = pairs_of(train, seen)
+    problem = {"dim": dim, "potential": options.potential, "scramble": scramble, "strength": options.strength,
+               "seed": options.seed, "n_train": len(train.x)}  # fmt: skip
+    errors = [logdet_error(part, torch.randn(256, part.dim)).mean for part in truth.parts]
+    problem["log_det_error_of_h"] = sum(errors)
+    rotation = Rotation(dim, fit_rotation(train.x, train.z))
+    rows = [{**problem, "method": "rotation", "seconds": 0.0, "curve": [], **finished(truth, rotation, seen)}]
+    for method in options.methods:
+        if method == "twist" and (dim < 3 or scramble == "twist"):
+            continue
+        rows.append(problem | trained(truth, method, pairs, seen, options.seconds, options.bound_steps, options.seed))
+        said = rows[-1]
+        print(f"{dim:>4} {method:>9} UVP {said['uvp']:8.4f} %  above optimum {said['excess_percent']:8.4f} %  log-det "
+              f"{said['log_det_error']:.1e}  {said['seconds']:.0f} s", flush=True)  # fmt: skip
+    return rows
+
+
+def picture(result: dict[str, Any], out: Path) -> None:
+    """UVP and cost above the optimum against CPU seconds, one colour a dimension, one line style a method."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = [row for row in result["rows"] if row["curve"]]
+    dims, methods = sorted({r["dim"] for r in rows}), list(dict.fromkeys(r["method"] for r in rows))
+    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.2))
+    for axis, key, label in zip(
+        axes, ("uvp", "excess_percent"), ("L2-UVP, %", "cost above the optimum, %"), strict=True
+    ):
+        for row in rows:
+            points = [(p["seconds"], p[key]) for p in row["curve"] if p["seconds"] > 0.5]
+            style = ("-", "--", ":", "-.")[methods.index(row["method"]) % 4]
+            colour = plt.get_cmap("viridis")(dims.index(row["dim"]) / max(1, len(dims) - 1))
+            axis.plot(*zip(*points, strict=True), style, color=colour, lw=1.3)
+        axis.set(xscale="log", yscale="log", xlabel="CPU seconds, one thread", ylabel=label)
+    for index, dim in enumerate(dims):
+        axes[0].plot([], [], color=plt.get_cmap("viridis")(index / max(1, len(dims) - 1)), label=f"d = {dim}")
+    for index, method in enumerate(methods):
+        axes[1].plot([], [], ("-", "--", ":", "-.")[index % 4], color="0.3", label=method)
+    for axis in axes:
+        axis.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(out, dpi=110)
+    print(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("outputs/bench/truth.json"))
+    parser.add_argument("--picture", type=Path, help="draw the curves of --out into this file, and train nothing")
+    parser.add_argument("--dims", type=int, nargs="+", default=[2, 4, 8, 16, 32, 64, 128])
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--seconds", type=float, default=120.0, help="processor seconds of each training")
+    parser.add_argument("--potential", default="ridges")
+    parser.add_argument("--scramble", default="field")
+    parser.add_argument("--strength", type=float, default=0.5)
+    parser.add_argument("--bound-steps", type=int, default=1000, help="0 leaves the upper bounds out")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if options.picture:
+        picture(json.loads(options.out.read_text(encoding="utf-8")), options.picture)
+        return
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    for dim in options.dims:
+        rows += rows_of(dim, options)
+        write_result(options.out, "truth", rows, 1, seconds=options.seconds, tolerance=TOLERANCE)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import hydra
@@ -71,11 +71,15 @@ def known_keys(name: str, keys: Sequence[str]) -> str:
     return f"The keys of this group are: {', '.join(keys)}. {meant}".rstrip()
 
 
-def sibling(config: Config, experiment: str, **groups: str) -> Config:
-    """The report config of another experiment, with everything else as typed for this one, but for `groups`: other
-    options of these, as they stand in their files."""
+def sibling(config: Config, experiment: str, untyped: Collection[str] = (), **groups: str) -> Config:
+    """The report config of another experiment, with everything else as typed for this one.
+
+    Arguments: groups: other options of these, as they stand in their files. untyped: groups of which nothing that was
+    typed is kept.
+    """
     changed = {"experiment": experiment} | groups
-    kept = [override for override in config.typed if re.split(r"[=.]", override.lstrip("+"))[0] not in changed]
+    left_out = {*changed, *untyped}
+    kept = [override for override in config.typed if re.split(r"[=.]", override.lstrip("+"))[0] not in left_out]
     return compose("report", [*kept, *(f"{group}={option}" for group, option in changed.items())])
 
 

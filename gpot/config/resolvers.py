@@ -28,15 +28,6 @@ def passes(steps: int, n: int, batch: int) -> int:
     return max(1, round(steps / max(1, n // batch)))
 
 
-def whose(option: str, models: str) -> str:
-    """`${whose:OPTION,${models}}`: in the defaults of a dataset, the option of its VAE or flow in the chosen models.
-
-    >>> whose("ffjord", "ours"), whose("ffjord", "authors")
-    ('ffjord', 'ffjord_authors')
-    """
-    return option if models == "ours" else f"{option}_{models}"
-
-
 def folder_named(variable: str, otherwise: str) -> str:
     """`${folder_named:VARIABLE,FOLDER}`: the environment variable where it says something, else the folder."""
     return os.environ.get(variable, "").strip() or otherwise
@@ -48,5 +39,6 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("image_side", image_side, replace=True)
     OmegaConf.register_new_resolver("columns", columns, replace=True)
     OmegaConf.register_new_resolver("passes", passes, replace=True)
+<<<<<<< HEAD
     OmegaConf.register_new_resolver("whose", whose, replace=True)
     OmegaConf.register_new_resolver("folder_named", folder_named, replace=True)

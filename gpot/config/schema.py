@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Optional
 
 import torch
 from hydra.core.config_store import ConfigStore
+from omegaconf import II
 
 from gpot.config.choices import (
     Activation,
@@ -31,6 +32,7 @@ from gpot.config.choices import (
     Upstream,
     WandbMode,
 )
+from gpot.config.options import register_options
 from gpot.config.resolvers import register_resolvers
 from gpot.data.mnist import Split
 from gpot.evaluation.disentanglement.dci import Regressor
@@ -48,7 +50,6 @@ class DatasetConfig:
     """What every dataset has; the flow sees points of dimension `dim`."""
 
     name: str
-    scale: str  # which column of the budget holds this dataset's epochs and sample counts
     dim: int
     mlp_hidden: list[int] = field(default_factory=lambda: [50, 50, 50])  # of the GP flow `mlp`: the paper's (Table 4)
 
@@ -120,14 +121,14 @@ class VaeConfig:
     precision: Precision
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FlowConfig:
-    """What every flow has; each family adds its own settings."""
+    """What every flow has; each family adds its own settings. A flow in a row of a report is trained as the run's."""
 
     name: str
     weights: Optional[str]  # as of the VAE
-    epochs: int
-    batch_size: int
+    epochs: int = II("flow.epochs")
+    batch_size: int = II("flow.batch_size")
 
 
 @dataclass
@@ -208,6 +209,8 @@ class TwistConfig(FamilyConfig):
 
 @dataclass
 class GpConfig:
+    """A GP flow, and how it is trained: one in a row of a report is trained as the run's, whose group `scale` says how."""
+
     name: str
     family: FamilyConfig
     chart: Chart
@@ -217,11 +220,12 @@ class GpConfig:
     max_steps: int  # the fidelity guard refines the time grid up to this many
     logdet_tolerance: float  # nats, mean of the absolute log-determinant error on held-out points
     source: Source
-    n_train: int
-    n_validation: int
-    epochs: int
-    epochs_penalized: int  # Table 4 gives runs with Euler's penalty another number of epochs
-    batch_size: int
+    n_train: int = II("gp.n_train")
+    n_validation: int = II("gp.n_validation")
+    epochs: int = II("gp.epochs")
+    epochs_penalized: int = II("gp.epochs_penalized")  # Table 4 gives runs with Euler's penalty another number of epochs
+    epochs_twist: int = II("gp.epochs_twist")  # of couplings without an ODE, whose steps cost less
+    batch_size: int = II("gp.batch_size")
     seed: Optional[int] = None  # of the GP flow alone, so that repetitions share a frozen flow; null: the run's seed
 
 
@@ -232,9 +236,9 @@ class PenaltyConfig:
     weight: float  # lambda at the first epoch
     halvings: int  # lambda is halved this many times, at equal intervals
     probes: int
-    particles: Optional[int]  # of each batch, on which the penalty is estimated; null: all of them
     exact: bool  # exact total derivative instead of (12)
     time: PenaltyTime
+    particles: Optional[int] = II("penalty.particles")  # of each batch, for the estimate; null: all of them
 
     @property
     def acting(self) -> PenaltyKind:
@@ -316,7 +320,7 @@ class LoggerConfig:
 
 @dataclass
 class ModelsConfig:
-    """Whose frozen models a dataset brings: `ours`, or where the paper's authors published them `authors`."""
+    """Which frozen models a report is about; what they are for each dataset is in the group `frozen`."""
 
     name: str
 
@@ -330,82 +334,10 @@ class PathsConfig:
 
 
 @dataclass
-class VaeScale:
-    epochs: int
-    batch_size: int
-    annealing_steps: int
-    pressure_start: float
-    pressure_steps: int
-    precision: Precision
-
-
-@dataclass
-class FlowScale:
-    epochs: int
-    batch_size: int
-    lr: float
-
-
-@dataclass
-class GpScale:
-    n_train: int
-    n_validation: int
-    epochs: int
-    epochs_penalized: int
-    batch_size: int
-    lr: float
-    penalty_particles: Optional[int]
-    epochs_twist: int  # of twist couplings, whose steps cost less
-
-
-@dataclass
-class EvaluateScale:
-    n_prior: int
-    n_data: int
-    n_exact: int
-    certificate_batch: int
-    certificate_batches: int
-    n_dci_train: Optional[int] = None
-    n_dci_test: Optional[int] = None
-    optimum_sizes: list[int] = field(default_factory=list)
-    optimum_repeats: int = 5
-
-
-@dataclass
-class ScaleConfig:
-    """Of one dataset. `vae` and `n_images` of those that have images, `n_points` of those that are drawn."""
-
-    flow: FlowScale
-    gp: GpScale
-    evaluate: EvaluateScale
-    n_images: Optional[int] = None
-    n_points: Optional[int] = None
-    vae: Optional[VaeScale] = None
-
-
-@dataclass
-class FFJORDTraining:
-    """How FFJORD is integrated while it learns."""
-
-    solver: Solver
-    steps: int
-    divergence: Divergence
-
-
-@dataclass
-class BoundsScale:
-    n_train: int
-    regression_steps: int
-    steps: int
-    batch_size: int
-
-
-@dataclass
 class BudgetConfig:
+    """How long GP flows train, and how much is evaluated; the sizes of each dataset are in the group `scale`."""
+
     name: str
-    bounds: BoundsScale
-    ffjord: FFJORDTraining
-    scales: dict[str, ScaleConfig]
 
 
 @dataclass
@@ -415,12 +347,12 @@ class EvaluateConfig:
     n_exact: int  # points at which log|det| is found by automatic differentiation
     certificate_batch: int
     certificate_batches: int
-    n_dci_train: Optional[int]  # labelled images of the disentanglement scores; null where there are no labels
-    n_dci_test: Optional[int]
-    optimum_sizes: list[int]  # points of the exact discrete transport problems; empty: none is solved
-    optimum_repeats: int
     regressor: Regressor
     alpha: float  # of the Lasso
+    n_dci_train: Optional[int] = None  # labelled images of the disentanglement scores; null where there are no labels
+    n_dci_test: Optional[int] = None
+    optimum_sizes: list[int] = field(default_factory=list)  # points of the discrete problems; empty: none is solved
+    optimum_repeats: int = 5
 
 
 @dataclass
@@ -563,10 +495,11 @@ KINDS: dict[str, dict[str, type]] = {
 
 def register() -> None:
     """Make resolvers and schema known to Hydra: `base_config` for the roots, for the groups `<group>/base_<group>` or
-    `<group>/base_<kind>`."""
+    `<group>/base_<kind>`; and the options that have no file."""
     register_resolvers()
     store = ConfigStore.instance()
     store.store(name="base_config", node=Config)
     for group, node in GROUPS.items():
         for kind, extended in KINDS.get(group, {group: node}).items():
             store.store(group=group, name=f"base_{kind}", node=extended)
+    register_options()

@@ -142,7 +142,9 @@ def paper_settings(config: Config) -> list[dict[str, Any]]:
     printed = _SETTINGS_OF.get(config.report.item)
     if printed is None or config.budget.name == "paper":
         return []
-    rows = [row for part in config.report.parts for row in report_rows(sibling(config, part, budget="paper"))]
+    trained = ("scale", "gp", "optimizer")  # what the paper's budget says, whatever was typed
+    papers = [sibling(config, part, trained, budget="paper") for part in config.report.parts]
+    rows = [row for paper in papers for row in report_rows(paper)]
     return [_configured(row) for row in rows if row.key in printed]
 
 

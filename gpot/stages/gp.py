@@ -17,7 +17,7 @@ from torch import Tensor
 from gpot.config.choices import PenaltyKind
 from gpot.config.choices import Rotation as RotationChoice
 from gpot.config.plain import adam_settings, without
-from gpot.config.schema import Config, GpConfig, ImagesConfig, PenaltyConfig
+from gpot.config.schema import Config, GpConfig, ImagesConfig, PenaltyConfig, TwistConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import ArtifactMissing, FidelityLost, OutsideCube
 from gpot.evaluation.likelihood import nll
@@ -53,7 +53,9 @@ def own_seed(config: Config) -> Config:
 
 
 def n_epochs(gp: GpConfig, penalty: PenaltyConfig) -> int:
-    """Epochs of a run: Table 4 gives runs with a penalty another number."""
+    """Epochs of a run: Table 4 gives runs with a penalty another number, and couplings without an ODE have their own."""
+    if isinstance(gp.family, TwistConfig):
+        return gp.epochs_twist
     return gp.epochs if penalty.acting is PenaltyKind.none else gp.epochs_penalized
 
 

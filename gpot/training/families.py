@@ -172,6 +172,7 @@ def gp_settings(gp: GpConfig) -> dict[str, Any]:
     """What a trained GP flow depends on, for keys: less its epochs, its own seed, and what made its pairs, which is in
     their key."""
     timed = GP_FAMILIES[type(gp.family)].velocity is not None
-    apart = ("name", "seed", "source", "n_train", "n_validation", "epochs", "epochs_penalized", "family")
+    epochs = ("epochs", "epochs_penalized", "epochs_twist")
+    apart = ("name", "seed", "source", "n_train", "n_validation", *epochs, "family")
     kept = without(gp, *apart, *(() if timed else _TIMED))
     return kept | {"velocity": gp.family.kind, gp.family.kind: plain(gp.family)}

@@ -20,7 +20,7 @@ import yaml
 from gpot.config import CONFIGS, Config, compose, sibling
 from gpot.config.checks import RULES, check
 from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, Upstream
-from gpot.config.schema import GROUPS, MlpConfig, RidgeConfig, SpectralConfig, TwistConfig
+from gpot.config.schema import GROUPS, GpConfig, MlpConfig, RidgeConfig, SpectralConfig, ToyConfig, TwistConfig
 from gpot.entry import explain
 from gpot.errors import BadConfig
 from gpot.paper.names import METRICS
@@ -47,7 +47,12 @@ def values(node: Any, path: str = "") -> Any:
 def test_every_root_config_has_a_script_and_every_folder_a_schema() -> None:
     assert not [root for root in ROOTS if not (ROOT / "scripts" / f"{root}.py").is_file()]
     folders = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
-    assert folders - {"experiment", "hydra", "launcher"} == set(GROUPS)
+    # those without a schema choose options of other groups, or set theirs
+    assert folders - {"experiment", "hydra", "launcher", "frozen", "scale", "schedule"} == set(GROUPS)
+
+
+def sizes_of_training(gp: GpConfig) -> tuple[int, ...]:
+    return gp.n_train, gp.n_validation, gp.epochs, gp.epochs_penalized, gp.epochs_twist, gp.batch_size
 
 
 @pytest.mark.parametrize("root", ROOTS)
@@ -57,14 +62,11 @@ def test_every_root_composes_with_each_experiment_and_budget(root: str) -> None:
     for experiment, budget in itertools.product(experiments, options("budget")):
         config = compose(root, [f"experiment={experiment}", f"budget={budget}"])
         assert config.budget.name == budget
-        scale = config.budget.scales[config.dataset.scale]
-        assert (config.gp.epochs, config.flow.epochs) == (scale.gp.epochs, scale.flow.epochs), "the budget decides"
-        assert (config.vae is None) == (scale.vae is None)
-        assert config.vae is None or scale.vae is None or config.vae.epochs == scale.vae.epochs
+        assert (config.vae is None) == isinstance(config.dataset, ToyConfig)
         for variant in config.report.variants.values():
-            if variant.gp is not None:
-                twisted = isinstance(variant.gp.family, TwistConfig)
-                assert variant.gp.epochs == (scale.gp.epochs_twist if twisted else scale.gp.epochs)
+            assert variant.gp is None or sizes_of_training(variant.gp) == sizes_of_training(config.gp)
+            assert variant.penalty is None or variant.penalty.particles == config.penalty.particles
+            assert variant.flow is None or variant.flow.epochs == config.flow.epochs
         # nobody's own folder, no account
         assert not [value for _, value in values(config) if isinstance(value, str) and Path(value).is_absolute()]
         assert config.logger.name == "none" and config.device.name == "cpu"
@@ -86,6 +88,8 @@ def test_every_option_of_every_group_composes(number: int, tmp_path: Path, monke
     if chosen["device"] == "ddp":
         chosen["logger"] = "none"  # a logger follows a training in one process
     overrides = [f"{group}={option}" for group, option in chosen.items()]
+    if chosen["dataset"] == "toy":
+        overrides.append("dataset.name=toy")
     if chosen["dataset"] == "array":
         np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(50, 2)))
         overrides.append(f"dataset.path={tmp_path / 'points.npy'}")
@@ -100,6 +104,35 @@ def test_every_option_of_every_group_composes(number: int, tmp_path: Path, monke
     chosen["gp"] = chosen["gp"].removesuffix("_small")
     family = {g: o.partition("_")[0] if g in ("vae", "flow") else o for g, o in chosen.items()}
     assert named == {group: family[group] for group in named}, "the command line wins over the budget's own choices"
+
+
+@pytest.mark.parametrize("models", options("models"))
+def test_every_models_have_every_dataset(models: str) -> None:
+    for dataset, like in (("rings", "toy"), ("celeba", "mnist"), ("dsprites", "dsprites")):
+        config = compose("train_gp", [f"dataset={dataset}", f"models={models}"])
+        assert (config.dataset.name, config.models.name) == (dataset, models)
+        sizes = yaml.safe_load((CONFIGS / "scale" / "quick" / f"{like}.yaml").read_text())
+        assert sizes_of_training(config.gp) == tuple(sizes["gp"].values()), "whatever the models"
+        assert sizes["optimizer"]["gp"]["lr"] == config.optimizer.gp.lr
+
+
+def test_the_frozen_models_are_apart_from_the_budget() -> None:
+    for dataset in ("dsprites", "eight_gaussians"):
+        quick, paper = (compose("train_gp", [f"dataset={dataset}", f"budget={b}"]) for b in ("quick", "paper"))
+        assert (quick.vae, quick.flow, quick.dataset) == (paper.vae, paper.flow, paper.dataset)
+        assert quick.optimizer.flow == paper.optimizer.flow and quick.optimizer.gp != paper.optimizer.gp
+        assert quick.gp.epochs < paper.gp.epochs
+    mixed = compose("train_gp", ["frozen=long/dsprites", "schedule=paper"])
+    assert mixed.models.name == "ours" and mixed.flow.epochs == 60
+    assert mixed.optimizer.flow.schedule is Schedule.constant and mixed.optimizer.gp.schedule is Schedule.one_cycle
+
+
+def test_rows_of_a_report_are_trained_as_the_run() -> None:
+    config = compose("report", ["experiment=fig3", "gp.epochs=3", "flow.epochs=7", "penalty.particles=9"])
+    variants = config.report.variants
+    assert variants["ridge"].gp is not None and variants["ridge"].gp.epochs == 3
+    assert variants["cpflow"].flow is not None and variants["cpflow"].flow.epochs == 7
+    assert variants["gp"].penalty is not None and variants["gp"].penalty.particles == 9
 
 
 def test_a_dataset_brings_the_flow_and_the_gp_flow_that_fit_it() -> None:
@@ -155,7 +188,7 @@ def test_a_choice_on_the_command_line_wins_over_the_budget() -> None:
 
 
 def test_the_paper_budget_is_the_papers_own_settings() -> None:
-    config = compose("train_gp", ["budget=paper", "penalty=euler_latent"])
+    config = compose("train_gp", ["budget=paper", "models=paper", "penalty=euler_latent"])
     assert config.gp.family == MlpConfig([50, 50, 50], None) and config.gp.n_steps == 15
     assert config.optimizer.gp.schedule is Schedule.constant and config.penalty.halvings == 5
     assert config.flow.training_solver is Solver.dopri5 and config.flow.hidden == [64, 64]

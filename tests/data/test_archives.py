@@ -297,13 +297,14 @@ def test_channels_and_names_that_there_are(tmp_path: Path) -> None:
 
 def chairs_config(folder: Path, *overrides: str) -> Config:
     paths = [f"paths.{name}={folder / 'outputs' / name}" for name in ("artifacts", "report", "logs")]
-    small = ["budget=smoke", "pretrained=null", "upstream=make", "budget.scales.chairs.n_images=null"]
-    return compose("train_vae", ["dataset=chairs", f"paths.data={folder}", *small, *paths, *overrides])
+    small = ["budget=smoke", "models=toy", "pretrained=null", "upstream=make"]
+    all_images = "dataset.n_images=null"
+    return compose("train_vae", ["dataset=chairs", all_images, f"paths.data={folder}", *small, *paths, *overrides])
 
 
 def test_configs_of_both(tmp_path: Path) -> None:
     for name, beta, shape, pattern in (("chairs", 3.2, (1, 64), CHAIRS), ("celeba", 6.4, (3, 64), CELEBA)):
-        config = compose("train_vae", [f"dataset={name}", "budget=paper"])
+        config = compose("train_vae", [f"dataset={name}", "models=paper"])
         assert isinstance(config.dataset, ImagesConfig) and config.vae is not None
         assert config.vae.beta == beta and config.vae.epochs == {"chairs": 300, "celeba": 200}[name]
         assert (config.dataset.channels, config.dataset.image_size) == shape and config.flow.epochs == 1500
@@ -335,5 +336,5 @@ def test_vae_and_codes_of_chairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     # the same file named by dataset.path is the same data
     named = chairs_config(tmp_path, f"dataset.path={tmp_path / 'rendered_chairs.tar'}")
     assert workshop.make(latents_stage(named)).key == latents.key
-    subset = chairs_config(tmp_path, "budget.scales.chairs.n_images=40", "vae.epochs=1")
+    subset = chairs_config(tmp_path, "dataset.n_images=40", "vae.epochs=1")
     assert workshop.make(latents_stage(subset)).array("mean.npy").shape == (40, 10)

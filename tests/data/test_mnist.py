@@ -123,7 +123,7 @@ def test_published_files(folder: Path, split: Split) -> None:
 
 
 def test_source_of_the_config(folder: Path) -> None:
-    config = compose("train_vae", ["dataset=mnist", "budget=smoke", f"paths.data={folder}"])
+    config = compose("train_vae", ["dataset=mnist", "models=toy", f"paths.data={folder}"])
     source = image_source(config.dataset, folder)  # type: ignore[arg-type]
     index = image_index(config.dataset.n_images, source)[:50]  # type: ignore[arg-type]
     pixels = source.pixels(index)

@@ -23,8 +23,8 @@ from gpot.stages.vae import latents_stage
 from tests.stages.test_pipeline import TINY
 
 N = 600
-MNIST = [override.replace("scales.dsprites", "scales.mnist") for override in TINY if "n_dci" not in override]
-MNIST += ["vae.epochs=1", "evaluate.n_data=100", "budget.scales.mnist.n_images=null"]
+MNIST = [override for override in TINY if "n_dci" not in override]
+MNIST += ["vae.epochs=1", "evaluate.n_data=100", "dataset.n_images=null"]
 
 
 def digits(n: int) -> NDArray[np.uint8]:
@@ -141,7 +141,7 @@ def test_own_images_reach_a_flow(tmp_path: Path) -> None:
         "flow.epochs=1",
     ]
     paths = [f"paths.artifacts={tmp_path / 'artifacts'}"]
-    sizes = ["budget=smoke", "pretrained=null", "dataset.n_images=null", "flow.batch_size=64"]
+    sizes = ["budget=smoke", "models=toy", "pretrained=null", "dataset.n_images=null", "flow.batch_size=64"]
     config: Any = compose("train_flow", [*overrides, *paths, *sizes])
     flow = open_workshop(config).make(flow_stage(config))
     assert np.isfinite(flow.manifest["metrics"]["val/nll"])

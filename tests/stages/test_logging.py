@@ -36,12 +36,12 @@ from gpot.tracking.run import Run, describe, paper_lines
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 POINTS = {
-    "n_points": 1000, "flow.epochs": 2, "gp.n_train": 700, "gp.n_validation": 80, "gp.batch_size": 350, "gp.epochs": 2,
+    "dataset.n_points": 1000, "flow.epochs": 2, "gp.n_train": 700, "gp.n_validation": 80, "gp.batch_size": 350, "gp.epochs": 2,
     "gp.epochs_penalized": 2, "evaluate.n_prior": 100, "evaluate.n_data": 100, "evaluate.n_exact": 40,
     "evaluate.certificate_batch": 40, "evaluate.optimum_sizes": "[]",
 }  # fmt: skip
 IMAGES = {
-    "n_images": 256, "flow.epochs": 1, "flow.batch_size": 128, "gp.n_train": 256, "gp.n_validation": 64,
+    "dataset.n_images": 256, "flow.epochs": 1, "flow.batch_size": 128, "gp.n_train": 256, "gp.n_validation": 64,
     "gp.batch_size": 128, "gp.epochs": 1, "gp.epochs_penalized": 1, "evaluate.n_dci_train": 100,
     "evaluate.n_dci_test": 50,
 }  # fmt: skip
@@ -49,11 +49,10 @@ OWN = {"epoch", GLOBAL_STEP}
 
 
 def tiny(folder: Path, logger: str, *overrides: str, root: str = "train_gp") -> Config:
-    scales = [f"budget.scales.{scale}.{k}={v}" for scale in ("two_moons", "eight_gaussians") for k, v in POINTS.items()]
-    scales += [f"budget.scales.dsprites.{k}={v}" for k, v in IMAGES.items()]
+    sizes = [f"{name}={value}" for name, value in (IMAGES if "dataset=dsprites" in overrides else POINTS).items()]
     paths = [f"paths.{name}={folder / 'outputs' / name}" for name in ("artifacts", "report", "logs")]
-    fixed = ["budget=smoke", "pretrained=null", "upstream=make", f"logger={logger}"]
-    return compose(root, [*fixed, *scales, *paths, *overrides])
+    fixed = ["budget=smoke", "models=toy", "pretrained=null", "upstream=make", f"logger={logger}"]
+    return compose(root, [*fixed, *sizes, *paths, *overrides])
 
 
 def moons(folder: Path, logger: str, *overrides: str) -> Artifact:

@@ -21,13 +21,14 @@ from tests.conftest import shared_path
 
 TINY = [
     "budget=smoke",
+    "models=toy",
     "pretrained=null",
-    "budget.scales.dsprites.n_images=700",
+    "dataset.n_images=700",
     "flow.epochs=1",
     "flow.tolerance=1e-3",
     "flow.batch_size=128",
-    "budget.scales.dsprites.gp.n_train=512",
-    "budget.scales.dsprites.gp.n_validation=64",
+    "gp.n_train=512",
+    "gp.n_validation=64",
     "gp.family.width=8",
     "evaluate.n_prior=100",
     "evaluate.n_data=64",

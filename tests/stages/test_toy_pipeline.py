@@ -28,17 +28,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def tiny(folder: Path, *overrides: str, root: str = "report") -> Config:
-    scales = [
-        f"budget.scales.{scale}.{name}={value}"
-        for scale in ("eight_gaussians", "two_moons", "toy", "array")
-        for name, value in {
-            "n_points": 1000, "flow.epochs": 2, "gp.n_train": 700, "gp.n_validation": 80, "gp.batch_size": 350,
-            "gp.epochs": 1, "gp.epochs_penalized": 1, "evaluate.n_prior": 100, "evaluate.n_data": 100,
-            "evaluate.n_exact": 40, "evaluate.certificate_batch": 40, "evaluate.optimum_sizes": "[20,40]",
-        }.items()
+    sizes = [
+        "flow.epochs=2", "gp.n_train=700", "gp.n_validation=80", "gp.batch_size=350",
+        "gp.epochs=1", "gp.epochs_penalized=1", "evaluate.n_prior=100", "evaluate.n_data=100",
+        "evaluate.n_exact=40", "evaluate.certificate_batch=40", "evaluate.optimum_sizes=[20,40]",
     ]  # fmt: skip
+    if "dataset=array" not in overrides:
+        sizes.append("dataset.n_points=1000")
     paths = [f"paths.{name}={folder / 'outputs' / name}" for name in ("artifacts", "report", "logs")]
-    return compose(root, ["budget=smoke", "pretrained=null", "upstream=make", *scales, *paths, *overrides])
+    return compose(root, ["budget=smoke", "models=toy", "pretrained=null", "upstream=make", *sizes, *paths, *overrides])
 
 
 def only(config: Config, *variants: str) -> Config:

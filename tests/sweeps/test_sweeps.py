@@ -29,7 +29,7 @@ FOLDER = "outputs/multirun/lambda"
 
 def command(*overrides: str) -> list[str]:
     """The sweep on released flows where the checkout has them, and else on one that it trains first."""
-    released = f"pretrained={PRETRAINED}" if (PRETRAINED / "flow").is_dir() else "pretrained=null"
+    released = f"pretrained={PRETRAINED}" if (PRETRAINED / "flow").is_dir() else "models=toy"
     return [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *SWEEP, released, *overrides]
 
 

@@ -119,7 +119,7 @@ def test_a_stage_in_two_processes_is_the_same_artefact(tmp_path: Path) -> None:
     """The whole stage: one lock, one artefact under the same key, with the costs that one process finds."""
     found = []
     for device in ("cpu", "ddp"):
-        options = ["dataset=two_moons", "budget=smoke", "upstream=make", "gp=toy_ridge", "penalty=none"]
+        options = ["dataset=two_moons", "budget=smoke", "models=toy", "upstream=make", "gp=toy_ridge", "penalty=none"]
         paths = [f"paths.artifacts={tmp_path / device / 'artifacts'}", f"paths.logs={tmp_path / 'logs'}"]
         where = [f"device={device}", "device.accelerator=cpu"]
         if device == "ddp":  # the same frozen flow for both

@@ -79,6 +79,7 @@ def sizes_positive(
         values |= {
             f"{name}.epochs": gp.epochs,
             f"{name}.epochs_penalized": gp.epochs_penalized,
+            f"{name}.epochs_twist": gp.epochs_twist,
             f"{name}.batch_size": gp.batch_size,
             f"{name}.n_validation": gp.n_validation,
             f"{name}.n_steps": gp.n_steps,
@@ -154,5 +155,6 @@ def split_fits(dataset: DatasetConfig, evaluate: EvaluateConfig) -> None:
     if have is not None and train + test > have:
         raise BadConfig(
             f"the disentanglement split needs evaluate.n_dci_train + evaluate.n_dci_test = {train + test} images, and "
-            f"dataset.n_images is {have}. Set dataset.n_images=null for all images, or a smaller split."
+            f"dataset.n_images is {have}. Set dataset.n_images=null for all images, or a smaller split: "
+            "budget=smoke has one."
         )

@@ -1,6 +1,6 @@
 """Train the normalizing flow on the codes of the VAE (or find it in the store).
 
-    python scripts/train_flow.py flow=ffjord budget=paper device=gpu upstream=make
+    python scripts/train_flow.py models=paper device=gpu upstream=make
 
 Writes outputs/artifacts/flow/<key>/.
 """

@@ -13,8 +13,8 @@ DATASETS = (*LIKE, "dsprites", "mnist", "toy")
 
 
 def register_options() -> None:
-    """Make known to Hydra: each density of :mod:`gpot.data.toy` as a dataset, `dataset=rings`; each dataset in each folder
-    of `scale`, as the one that it is like; and in each folder of `frozen`, or else as in `frozen/ours`."""
+    """Make known to Hydra: each density of :mod:`gpot.data.toy` as a dataset, `dataset=rings`; each dataset in each
+    folder of `scale`, as the one that it is like; and in each folder of `frozen`, or else as in `frozen/ours`."""
     store = ConfigStore.instance()
     for name in DENSITIES:
         density = {"defaults": ["toy", "_self_"], "dataset": {"name": name}}

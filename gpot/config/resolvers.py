@@ -39,6 +39,4 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("image_side", image_side, replace=True)
     OmegaConf.register_new_resolver("columns", columns, replace=True)
     OmegaConf.register_new_resolver("passes", passes, replace=True)
-<<<<<<< HEAD
-    OmegaConf.register_new_resolver("whose", whose, replace=True)
     OmegaConf.register_new_resolver("folder_named", folder_named, replace=True)

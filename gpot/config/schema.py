@@ -209,7 +209,7 @@ class TwistConfig(FamilyConfig):
 
 @dataclass
 class GpConfig:
-    """A GP flow, and how it is trained: one in a row of a report is trained as the run's, whose group `scale` says how."""
+    """A GP flow, and how it is trained: the group `scale` says so of the run's, one in a row of a report follows."""
 
     name: str
     family: FamilyConfig
@@ -223,7 +223,7 @@ class GpConfig:
     n_train: int = II("gp.n_train")
     n_validation: int = II("gp.n_validation")
     epochs: int = II("gp.epochs")
-    epochs_penalized: int = II("gp.epochs_penalized")  # Table 4 gives runs with Euler's penalty another number of epochs
+    epochs_penalized: int = II("gp.epochs_penalized")  # of runs with a penalty (Table 4)
     epochs_twist: int = II("gp.epochs_twist")  # of couplings without an ODE, whose steps cost less
     batch_size: int = II("gp.batch_size")
     seed: Optional[int] = None  # of the GP flow alone, so that repetitions share a frozen flow; null: the run's seed

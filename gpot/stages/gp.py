@@ -53,7 +53,7 @@ def own_seed(config: Config) -> Config:
 
 
 def n_epochs(gp: GpConfig, penalty: PenaltyConfig) -> int:
-    """Epochs of a run: Table 4 gives runs with a penalty another number, and couplings without an ODE have their own."""
+    """Epochs of a run: those with a penalty have another number (Table 4), couplings without an ODE have their own."""
     if isinstance(gp.family, TwistConfig):
         return gp.epochs_twist
     return gp.epochs if penalty.acting is PenaltyKind.none else gp.epochs_penalized

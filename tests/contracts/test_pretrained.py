@@ -54,6 +54,22 @@ def check_gps(config: Config, released: Store) -> None:
         assert gp.log_det_error(torch.randn(64, row.config.dataset.dim)).abs().mean() < row.config.gp.logdet_tolerance
 
 
+def test_the_budget_asks_for_the_same_frozen_models(released: Store) -> None:
+    for budget in ("paper", "smoke"):
+        for dataset in ("dsprites", "mnist", "two_moons"):
+            config = compose("train_gp", [f"dataset={dataset}", f"budget={budget}"])
+            _find(released, flow_stage(config))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "vae", "flow"),
+    [("dsprites", "ab9f3e57f18a3d11", "8e11e2be56235ea2"), ("mnist", "76fbd5512bf05670", "a84b34381dead3b6")],
+)
+def test_keys_of_the_long_training_are_what_was_trained(dataset: str, vae: str, flow: str) -> None:
+    config = compose("train_flow", [f"dataset={dataset}", "models=long"])
+    assert (vae_stage(config).key, flow_stage(config).key) == (vae, flow)
+
+
 def test_released_models_load(config: Config, released: Store) -> None:
     vae = load_vae(config, _find(released, vae_stage(config)))
     mean, _ = vae.encode(torch.zeros(1, 1, 64, 64))

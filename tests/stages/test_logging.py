@@ -36,8 +36,8 @@ from gpot.tracking.run import Run, describe, paper_lines
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 POINTS = {
-    "dataset.n_points": 1000, "flow.epochs": 2, "gp.n_train": 700, "gp.n_validation": 80, "gp.batch_size": 350, "gp.epochs": 2,
-    "gp.epochs_penalized": 2, "evaluate.n_prior": 100, "evaluate.n_data": 100, "evaluate.n_exact": 40,
+    "dataset.n_points": 1000, "flow.epochs": 2, "gp.n_train": 700, "gp.n_validation": 80, "gp.batch_size": 350,
+    "gp.epochs": 2, "gp.epochs_penalized": 2, "evaluate.n_prior": 100, "evaluate.n_data": 100, "evaluate.n_exact": 40,
     "evaluate.certificate_batch": 40, "evaluate.optimum_sizes": "[]",
 }  # fmt: skip
 IMAGES = {

@@ -1,6 +1,6 @@
 """Train the normalizing flow on the codes of the VAE (or find it in the store).
 
-    gpot train-flow flow=ffjord budget=paper device=gpu upstream=make
+    gpot train-flow models=paper device=gpu upstream=make
 
 Writes outputs/artifacts/flow/<key>/.
 """

@@ -1,6 +1,6 @@
 """Train the VAE of a dataset and encode its images (or find both in the store).
 
-    gpot train-vae dataset=dsprites budget=paper device=gpu
+    gpot train-vae dataset=dsprites models=paper device=gpu
 
 Writes outputs/artifacts/vae/<key>/ and outputs/artifacts/latents/<key>/.
 """

@@ -2,7 +2,7 @@
 
     gpot monge flow.py:load points.csv
     gpot monge flow.py:load                          # from samples of the flow alone
-    gpot monge flow.py:load points.parquet --columns alcohol,ash --out wine_map
+    gpot monge flow.py:load points.parquet --columns alcohol,ash --standardized --out wine_map
 
 `flow.py:load` names a flow, or a function without arguments that returns one, in a Python file or a module: of zuko,
 nflows, normflows, Pyro, FrEIA, torchflows, a Module with forward and inverse, or a pair of functions (`gpot.fit`).
@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from gpot.data.points import Standardization
 from gpot.data.tables import READ, Table, read_table
 from gpot.errors import BadInput, DataMissing, GpotError, GpotWarning
 
@@ -43,18 +44,21 @@ def _run(options: argparse.Namespace) -> int:
     if out.exists() and not (out / "manifest.json").is_file():
         raise BadInput(f"'{out}' is there and is no saved map; give a folder that is not there yet: --out")
     table = None if options.points is None else read_table(options.points, options.columns)
+    standardization = options.standardized and Standardization.of(_needed(table).points)
     flow = named_flow(options.flow)
     fitted = gpot.fit(
         flow, None if table is None else table.points, cost=options.cost, velocity=options.velocity,
         steps=options.steps, seed=options.seed, time_limit=options.time_limit, device=options.device,
-        source=options.source, progress=not options.quiet,
+        source=options.source, standardized=standardization,
+        columns=None if table is None else table.names, progress=not options.quiet,
     )  # fmt: skip
     report = fitted.report()
     folder = fitted.save(out)
     written: dict[str, Any] = {"flow": options.flow, "points": options.points, **report.as_dict()}
     if table is not None:
         written["columns"] = list(table.names)
-        print(_columns(table))
+        if not options.standardized:  # else the report has them
+            print(_columns(table))
     (folder / "report.json").write_text(json.dumps(written, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     print(report)
     print(folder)
@@ -105,6 +109,12 @@ def _module(place: str) -> Any:
     return module
 
 
+def _needed(table: Table | None) -> Table:
+    if table is None:
+        raise BadInput("--standardized takes means and scales from data; give a file of points")
+    return table
+
+
 def _columns(table: Table) -> str:
     """The columns as they were read, so that a reader sees which are meant: name, mean, standard deviation."""
     width = max(6, *(len(name) for name in table.names))
@@ -120,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("flow", help="file.py:name or module:name")
     parser.add_argument("points", nargs="?", help=f"data, a {READ} file; left out: samples of the flow")
     parser.add_argument("--columns", type=lambda text: text.split(","), help="of the file, by name: a,b,c")
+    parser.add_argument("--standardized", action="store_true", help="the flow is of standardized columns, the file not")
     parser.add_argument("--out", default="monge", help="folder of the map (default: %(default)s)")
     parser.add_argument("--cost", help="l1, l1.5, l2, ... (default: squared distance)")
     parser.add_argument("--velocity", default="auto", help="auto, ridge, mlp or twist (default: %(default)s)")

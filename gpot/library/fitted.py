@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gpot.errors import ArtifactCorrupt, BadInput, DataMissing, FlowRefused, InverseNotAvailable
+from gpot.evaluation.potential import PotentialFit
 from gpot.flows.adapters import adapt
 from gpot.flows.base import FrozenFlow, meet, pull_back
 from gpot.flows.handshake import name_of
@@ -24,7 +25,8 @@ from gpot.flows.points import as_points, device_of, dtype_of
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.monge import MongeMap
 from gpot.library.families import rebuilt
-from gpot.library.report import Report, measure
+from gpot.library.report import BOUND, Report, measure
+from gpot.library.units import Units
 from gpot.maths.costs import Cost, as_cost
 
 if TYPE_CHECKING:
@@ -56,11 +58,16 @@ class Record:
     seconds: float
     notes: tuple[str, ...]
     log_det_error_of_f: float | None
+    units: dict[str, Any] | None = None
 
 
 class FittedMap(MongeMap):
     """A `MongeMap` with its record: `report()`, `plot()`, `save(path)`. `course` has the validations of its training
-    (None for one that was loaded)."""
+    (None for one that was loaded).
+
+    With `units` its points x are in the units of the data, and so are densities: `forward` counts log|det du/dx| of the
+    standardization, and `inverse` and `sample` give x in float64. f and s are of u, the standardized columns.
+    """
 
     def __init__(
         self,
@@ -74,17 +81,34 @@ class FittedMap(MongeMap):
     ) -> None:
         super().__init__(flow, gp)
         self.record, self.course = record, course
+        self.units = None if record.units is None else Units.rebuilt(record.units)
         self.cost = as_cost(cost)
         self._held_out, self._data = held_out, data
 
-    def report(self, x: Any = None) -> Report:
-        """Costs, certificate, fidelity and round trip: on x (n, d) if it is given, else on the held-out pairs of the
-        training, or, for a map that was loaded, on samples of the flow."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """s(f(x)) (n, d), and log|det| of the whole map (n,)."""
+        s, log_det = super().forward(self._enter(x))
+        return s, log_det if self.units is None else log_det + self.units.log_det
+
+    def transport(self, x: Tensor) -> Tensor:
+        """s(f(x)) alone (n, d)."""
+        return super().transport(self._enter(x))
+
+    def inverse(self, s: Tensor, refine: int = 0) -> Tensor:
+        """x with s(f(x)) = s (n, d)."""
+        u = super().inverse(s, refine)
+        return u if self.units is None else self.units.leave(u)
+
+    def report(self, x: Any = None, bound: PotentialFit | bool = True) -> Report:
+        """Costs, certificate, bound, fidelity and round trip: on x (n, d) if it is given, else on the held-out pairs of
+        the training, or, for a map that was loaded, on samples of the flow. bound: whether to fit a convex potential
+        that bounds the distance to the optimum, which takes some seconds, or how."""
         record = self.record
         points, z, source = self._pairs(x)
+        how = (BOUND if bound else None) if isinstance(bound, bool) else bound
         return measure(
             self.flow, self.gp, points, z, self.cost, source=source, seconds=record.seconds, notes=record.notes,
-            log_det_of_f=record.log_det_error_of_f,
+            log_det_of_f=record.log_det_error_of_f, bound=how, units=self.units,
         )  # fmt: skip
 
     def plot(self, x: Any = None) -> Figure:
@@ -133,7 +157,8 @@ class FittedMap(MongeMap):
 
     def _pairs(self, x: Any) -> tuple[Tensor, Tensor, str]:
         if x is not None:
-            points, source = as_points(x, self.gp.rotation.dtype, self.gp.rotation.device), "points given"
+            like = self.gp.rotation
+            points, source = as_points(self._enter(x), like.dtype, like.device), "points given"
         elif self._held_out is not None:
             kind = "samples of the flow" if self.record.source == "prior" else "data"
             return *self._held_out, f"{kind}, held out"
@@ -141,6 +166,9 @@ class FittedMap(MongeMap):
             points, source = self._prior(_REPORTED), "samples of the flow"
         with torch.no_grad():
             return points, self.flow.transform(points), source
+
+    def _enter(self, x: Any) -> Any:
+        return x if self.units is None else self.units.enter(x, self.gp.rotation)
 
     def _prior(self, n: int) -> Tensor:
         like = self.gp.rotation

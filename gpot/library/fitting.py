@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from gpot.data.points import Standardization
 from gpot.errors import BadConfig, FlowRefused, GpotWarning
 from gpot.evaluation.fidelity import Guard, Words
 from gpot.flows.adapters import adapt
@@ -24,6 +26,7 @@ from gpot.library.families import described, family, rest, training_of
 from gpot.library.fitted import FittedMap, Record
 from gpot.library.loop import COST_POINTS, Course, descend
 from gpot.library.pairs import Pairs, from_data, from_prior
+from gpot.library.units import Units, names_of
 from gpot.maths.charts import Chart
 from gpot.maths.costs import Cost, as_cost, check_cost
 
@@ -41,6 +44,8 @@ def fit(
     base: Any = None,
     dim: int | None = None,
     log_det: Literal["given", "exact"] = "given",
+    standardized: bool | Standardization = False,
+    columns: Sequence[str] | None = None,
     cost: str | Cost | None = None,
     velocity: str | Velocity | GaussianPreserving = "auto",
     chart: Chart | str = Chart.direct,
@@ -70,7 +75,9 @@ def fit(
     Arguments: flow: of zuko, nflows, normflows, Pyro, FrEIA, torchflows, a Module with forward and inverse, or a pair
     of functions. x: data (n, d), a tensor, an array or a table; needed where f has no inverse, and otherwise for the
     check of the codes' law and for the cost of data in the report. context, base, dim, log_det: see
-    :func:`gpot.adapt`. cost: c(x, y) -> (n,), or "l1", "l1.5", ...; None is |x - y|^2. velocity: "auto" (ridge),
+    :func:`gpot.adapt`. standardized: f is of standardized columns, and x is not: by the mean and standard deviation of
+    x, or by these; the map is then one of x, with densities and a report in the units of the data. columns: their
+    names, for the report. cost: c(x, y) -> (n,), or "l1", "l1.5", ...; None is |x - y|^2. velocity: "auto" (ridge),
     "ridge", "mlp", "twist", a Velocity or a map s. chart: of the velocity. reflection: whether Q may have det -1;
     "auto": where f reverses orientation. source: what to train on. n_prior, steps, rate, batch: scale (None: of the
     family). optimizer: "adam", or "muon", with which a ridge field is sooner at a low cost (rate=2e-2). tolerance:
@@ -86,7 +93,12 @@ def fit(
     if device is not None:
         adapted = adapted.to(device)
     frozen = FrozenFlow(adapted, graph=True, check=False)
-    data = None if x is None else as_points(x, dtype_of(adapted), device_of(adapted))
+    units = _units(x, standardized, columns)
+    here = dtype_of(adapted), device_of(adapted)
+    if x is None:
+        data = None
+    else:
+        data = as_points(x if units is None else units.enter(x, torch.zeros(0, dtype=here[0], device=here[1])), *here)
     if data is not None and data.shape[1] != frozen.dim:
         raise FlowRefused(f"the flow has the dimension {frozen.dim}, and the data {data.shape[1]} columns")
     meeting = _met(frozen, data, reflection)
@@ -138,8 +150,20 @@ def fit(
         steps=course.steps, kept=course.kept, refinements=course.refinements, ended=course.ended,
         seconds=time.monotonic() - start, notes=tuple(notes),
         log_det_error_of_f=None if meeting is None else meeting.log_det_error,
+        units=None if units is None else units.described(),
     )  # fmt: skip
     return FittedMap(frozen, gp, record, held_out=(pairs.x_held, pairs.z_held), data=data, cost=measured, course=course)
+
+
+def _units(x: Any, standardized: bool | Standardization, columns: Sequence[str] | None) -> Units | None:
+    if standardized is False:
+        return None
+    names = names_of(x) if columns is None else tuple(columns)
+    if isinstance(standardized, Standardization):
+        return Units(standardized, names)
+    if x is None:
+        raise BadConfig("standardized=True takes means and scales from data: gpot.fit(flow, x, standardized=True)")
+    return Units.of(x, names)
 
 
 def _met(frozen: FrozenFlow, data: Tensor | None, reflection: bool | str) -> Handshake | None:

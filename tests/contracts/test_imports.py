@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "gpot.flows": {*LEAVES, "gpot.progress", "gpot.maths", "third_party"},
     "gpot.gp": {*LEAVES, "gpot.progress", "gpot.maths", "gpot.flows"},
     "gpot.evaluation": {*BASE, "gpot.gp"},
-    "gpot.library": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.plots"},
+    "gpot.library": {*BASE, "gpot.gp", "gpot.evaluation", "gpot.plots", "gpot.data"},
     "gpot.between": {*BASE, "gpot.gp", "gpot.evaluation"},  # maps between two flows
     "gpot.uses": {*BASE, "gpot.gp", "gpot.between"},
     # choices of what is configured

@@ -87,7 +87,7 @@ def _fit(flow: nn.Module, points: Tensor, config: Config, bench: Bench) -> Mappi
     if initialize is not None:  # ActNorm starts from data
         initialize(points[train[:batch]])
     logger = bench.open_logger()
-    keep = KeepBest(VAL_NLL, flow, bench.work / "best.safetensors")
+    keep = KeepBest(VAL_NLL, flow)
     module = FlowModule(flow, families.log_likelihood(config.flow, flow), config.optimizer.flow, steps)
     callbacks = [keep] if logger is None else [keep, PaperLines(paper_lines(config, "flow"))]
     fit(

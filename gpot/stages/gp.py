@@ -92,7 +92,6 @@ def _fit(gp: GaussianPreserving, config: Config, bench: Bench) -> Mapping[str, A
     data = ArrayDataModule((x, z), validation, batch_size=config.gp.batch_size, n_batches=n_batches, seed=config.seed)
     guard = FidelityGuard(
         gp, arrays["z_validation"][:_GUARD_POINTS], config.gp.logdet_tolerance, config.gp.max_steps,
-        bench.work / "best.safetensors",
         None if logger is None else _flow_nll(config, bench, arrays["x_validation"][:_GUARD_POINTS]),
     )  # fmt: skip
     watching = [] if logger is None else _watching(config, bench, gp, logger)

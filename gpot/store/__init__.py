@@ -3,6 +3,7 @@
 ::
 
     <root>/<stage>/<key>/manifest.json     the record: config, inputs, versions, seed, metrics, sha256 of every file
+                        /manifest.sha256   its own; artefacts made before gpot wrote it have none
                         /...               the files themselves (safetensors, npy, json); nothing is pickled
     <root>/../work/<stage>/<key>/          checkpoints of a training that has not finished
 
@@ -14,6 +15,6 @@ artefact is built in a temporary folder under a file lock and then renamed: a fo
 from gpot.store.artifact import Artifact
 from gpot.store.folders import Store
 from gpot.store.keys import content_key, file_sha256
-from gpot.store.manifest import MANIFEST, commit
+from gpot.store.manifest import MANIFEST, MANIFEST_HASH, commit
 
-__all__ = ["MANIFEST", "Artifact", "Store", "commit", "content_key", "file_sha256"]
+__all__ = ["MANIFEST", "MANIFEST_HASH", "Artifact", "Store", "commit", "content_key", "file_sha256"]

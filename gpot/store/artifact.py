@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from gpot.errors import ArtifactCorrupt, BadInput
 from gpot.store.keys import content_key, file_sha256
-from gpot.store.manifest import GIVEN, MADE, MANIFEST
+from gpot.store.manifest import GIVEN, MADE, MANIFEST, MANIFEST_HASH
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,9 +67,13 @@ class Artifact:
 
 def read(stage: str, key: str, folder: Path) -> Artifact:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(content.decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise corrupt(folder, f"{MANIFEST} cannot be read ({error})") from error
+    recorded = folder / MANIFEST_HASH
+    if recorded.is_file() and recorded.read_bytes() != f"{hashlib.sha256(content).hexdigest()}\n".encode("ascii"):
+        raise corrupt(folder, f"{MANIFEST} does not have the sha256 that {MANIFEST_HASH} records")
     lacking = [n for n in (*GIVEN, *MADE) if n not in manifest] if isinstance(manifest, dict) else ["all"]
     if lacking:
         raise corrupt(folder, f"{MANIFEST} lacks: {', '.join(lacking)}")

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from gpot.errors import ArtifactMissing
 from gpot.store.artifact import Artifact, read
-from gpot.store.keys import canonical, check_names
-from gpot.store.manifest import MANIFEST, check_given, commit, hashes, versions
-
-logger = logging.getLogger("gpot.store")
+from gpot.store.keys import canonical, check_names, file_sha256
+from gpot.store.locks import Locks
+from gpot.store.manifest import MANIFEST, MANIFEST_HASH, check_given, commit, hashes, versions
 
 
 class Store:
@@ -31,6 +26,7 @@ class Store:
         self.root = Path(root)
         self.pretrained = None if pretrained is None else Path(pretrained)
         self._verified: set[tuple[Path, int]] = set()
+        self._locks = Locks(self.root)
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """The artefact, from `root` or else from `pretrained`, or None; its files are hashed once per store."""
@@ -76,7 +72,7 @@ class Store:
         record = check_given(stage, key, manifest)
         parent = self.root / stage
         parent.mkdir(parents=True, exist_ok=True)
-        with _locked(parent / f".{key}.lock", f"{stage}/{key}"):
+        with self._locks.of(parent, key, f"{stage}/{key}"):
             artifact = self.find(stage, key)
             if artifact is None:
                 for stale in parent.glob(f".{key}.tmp-*"):  # of killed processes: a living one would hold the lock
@@ -102,6 +98,7 @@ class Store:
             record["files"] = hashes(folder)
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             (folder / MANIFEST).write_text(text, encoding="utf-8")
+            (folder / MANIFEST_HASH).write_text(file_sha256(folder / MANIFEST) + "\n", encoding="ascii")
             for path in [*folder.rglob("*"), folder]:
                 _sync(path)
             folder.rename(final)
@@ -116,20 +113,6 @@ class Store:
     def _work(self, stage: str, key: str) -> Path:
         check_names(stage, key)
         return self.root.parent / "work" / stage / key
-
-
-@contextmanager
-def _locked(path: Path, what: str) -> Iterator[None]:
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        logger.info("another process is making %s: waiting for it", what)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _sync(path: Path) -> None:

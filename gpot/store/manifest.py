@@ -13,6 +13,7 @@ from gpot.errors import BadInput
 from gpot.store.keys import canonical, content_key, file_sha256
 
 MANIFEST = "manifest.json"
+MANIFEST_HASH = "manifest.sha256"
 RECORDED_PACKAGES = ("torch", "lightning", "numpy", "gpot")
 GIVEN = ("version", "config", "inputs", "data_hash", "seed", "device")  # by the caller of Store.make
 MADE = ("stage", "key", "versions", "commit", "started", "duration", "metrics", "files")  # by Store.make
@@ -49,8 +50,10 @@ def _strings(value: Any, where: str) -> Iterator[tuple[str, str]]:
 def hashes(folder: Path) -> dict[str, dict[str, Any]]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
-    if MANIFEST in names:
-        raise BadInput(f"build wrote {MANIFEST}, which the store writes; return its content as metrics instead")
+    if taken := {MANIFEST, MANIFEST_HASH} & names.keys():
+        raise BadInput(
+            f"build wrote {', '.join(sorted(taken))}, which the store writes; return its content as metrics instead"
+        )
     return {name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for name, path in names.items()}
 
 

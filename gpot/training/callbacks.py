@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint
-from safetensors.torch import load_file, save_file
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from gpot.errors import GpotError, TrainingDiverged
@@ -52,35 +50,19 @@ class EpochSeed(Callback):
         torch.manual_seed(int(np.random.SeedSequence(which).generate_state(1)[0]))
 
 
-class LastCheckpoint(Checkpoint):
-    """Write the state of the training to `file` after each epoch; a kill meanwhile leaves that of the epoch before.
-
-    Departure: Lightning's ModelCheckpoint moves the file here from the system's temporary folder, which is a copy, and
-    not atomic, where that is another file system.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        partial = self.file.with_suffix(".partial")
-        trainer.save_checkpoint(partial, weights_only=False)
-        if trainer.is_global_zero:
-            partial.replace(self.file)
-
-
 class KeepBest(Callback):
-    """Keep the weights of the validation with the lowest value of a metric, in one safetensors file.
+    """Keep the weights of the validation with the lowest value of a metric. They are part of the checkpoint: a resumed
+    run has the ones that belong to it.
 
     Arguments:
-        monitor: metric, lower is better.
+        monitor: metric, lower is better. A validation that `eligible` refuses is never kept.
         network: what is kept.
-        file: where. A validation that `eligible` refuses is never kept.
     """
 
-    def __init__(self, monitor: str, network: torch.nn.Module, file: Path) -> None:
-        self.monitor, self.network, self.file = monitor, network, file
+    def __init__(self, monitor: str, network: torch.nn.Module) -> None:
+        self.monitor, self.network = monitor, network
         self.kept = Best()
+        self.weights: dict[str, Tensor] = {}
 
     @property
     def best(self) -> float:
@@ -100,10 +82,8 @@ class KeepBest(Callback):
             return
         # every process validates on all points; the first one's number decides for all
         value = trainer.strategy.broadcast(float(trainer.callback_metrics[self.monitor]))
-        if self.kept.offer(value, trainer.current_epoch) and trainer.is_global_zero:
-            partial = self.file.with_suffix(".partial")
-            save_file({k: v.detach().contiguous().cpu() for k, v in self.network.state_dict().items()}, partial)
-            partial.replace(self.file)
+        if self.kept.offer(value, trainer.current_epoch):
+            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
 
     def nothing_kept(self) -> GpotError:
         return TrainingDiverged(
@@ -115,13 +95,14 @@ class KeepBest(Callback):
         """Load the kept weights back into the network. Raises: TrainingDiverged or FidelityLost if there are none."""
         if self.best_epoch < 0:
             raise self.nothing_kept()
-        self.network.load_state_dict(load_file(self.file))
+        self.network.load_state_dict(self.weights)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.kept.value, self.kept.at = state["best"], state["best_epoch"]
+        self.weights = dict(state["weights"])
 
 
 class FidelityGuard(KeepBest):
@@ -133,7 +114,6 @@ class FidelityGuard(KeepBest):
         z: (n, d) held-out points of the Gaussian side.
         tolerance: mean absolute error, nats.
         max_steps: finest grid.
-        file: where the best weights go.
         flow_nll: mean -log p of the frozen flow at the points behind z, nats; with it the exact one of s o f is logged
             there, which differs by the mean log-determinant error.
     """
@@ -144,10 +124,9 @@ class FidelityGuard(KeepBest):
         z: Tensor,
         tolerance: float,
         max_steps: int,
-        file: Path,
         flow_nll: float | None = None,
     ) -> None:
-        super().__init__(VAL_COST, gp, file)
+        super().__init__(VAL_COST, gp)
         self.gp, self.z = gp, z
         self.guard = Guard(gp, tolerance, max_steps)
         self.flow_nll = flow_nll

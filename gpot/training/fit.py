@@ -24,7 +24,8 @@ from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import BadConfig
 from gpot.tracking.loggers import lightning_logger
 from gpot.tracking.run_logger import RunLogger
-from gpot.training.callbacks import EpochSeed, LastCheckpoint, StopWhenNotFinite
+from gpot.training.callbacks import EpochSeed, StopWhenNotFinite
+from gpot.training.checkpoint import LastCheckpoint, last_checkpoint
 from gpot.training.history import HISTORY, History
 from gpot.training.processes import train_in_processes
 from gpot.training.progress import EpochLines, duration, progress_callback
@@ -49,7 +50,7 @@ def fit(
     logger: RunLogger | None = None,
     separable: bool = True,
 ) -> Mapping[str, float]:
-    """Train to the last epoch, from `work/last.ckpt` if that is there.
+    """Train to the last epoch, from its last checkpoint if there is one.
 
     Arguments:
         module, data: what learns from what.
@@ -74,14 +75,16 @@ def fit(
             f"device.strategy=ddp shares each batch among {processes} processes, and a batch of {name} has "
             f"{data.sampler.batch_size} rows. Set a batch_size that is a multiple of {processes}."
         )
-    last = work / "last.ckpt"
-    if last.is_file():
+    last = last_checkpoint(work)
+    if last is not None:
         log.info("%s: resuming from its last checkpoint", name)
     elif config.device.kind == "cpu":
         _announce(module, data, config, epochs * len(data.sampler), name, precision)
 
     def train(module: L.LightningModule, callbacks: Sequence[Callback]) -> Mapping[str, float]:
-        return _train(module, data, config, epochs, work, name, optimizer, callbacks, precision, logger, processes)
+        return _train(
+            module, data, config, epochs, work, last, name, optimizer, callbacks, precision, logger, processes
+        )
 
     return train(module, callbacks) if processes == 1 else train_in_processes(train, module, callbacks, processes)
 
@@ -92,6 +95,7 @@ def _train(
     config: Config,
     epochs: int,
     work: Path,
+    last: Path | None,
     name: str,
     optimizer: OptimizerConfig,
     callbacks: Sequence[Callback],
@@ -100,8 +104,7 @@ def _train(
     processes: int,
 ) -> Mapping[str, float]:
     """The trainer of this process: the only one, or one of several that share each batch."""
-    last = work / "last.ckpt"
-    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(last), LearningRate()]
+    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(work), LearningRate()]
     # to read the metrics is an exchange between processes: the history does it in each, before one alone speaks of them
     ours.append(History(work / HISTORY))
     ours.append(progress_callback(name) if processes == 1 else EpochLines(name))
@@ -135,7 +138,7 @@ def _train(
             default_root_dir=work,
         )
         try:
-            trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
+            trainer.fit(module, data, ckpt_path=last)
         except SIGTERMException as stop:
             raise SystemExit(128 + signal.SIGTERM) from stop  # Lightning would end with status 0, as if all were done
     return {key: float(value) for key, value in trainer.callback_metrics.items()}

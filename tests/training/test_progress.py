@@ -60,7 +60,7 @@ def train(config: Config, work: Path, *callbacks: Callback) -> None:
     x, z = torch.randn(2, 64, 2, generator=torch.Generator().manual_seed(0))
     gp = GaussianPreservingFlow(RidgeVelocity(2, width=4), Chart.direct, 2)
     optimizer = OptimizerConfig(1e-3, Schedule.constant, 0.0, None)
-    guard = FidelityGuard(gp, z[:16], 1e-2, 8, work / "best.safetensors")
+    guard = FidelityGuard(gp, z[:16], 1e-2, 8)
     data = ArrayDataModule((x, z), (x[:16], z[:16]), batch_size=16, n_batches=4, seed=0)
     module = GPModule(gp, config.penalty, optimizer, EPOCHS, 4 * EPOCHS)
     fit(

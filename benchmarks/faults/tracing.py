@@ -1,0 +1,68 @@
+"""Faults at single system calls, by `strace`: the kernel's own list of a command's writes, and a kill or an error at one.
+
+A command stops before its first line, is attached to, and goes on. Calls are counted by name, as strace does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.faults.command import Ended, start, wait_until_stopped
+
+# What changes files, or holds others back from them
+CALLS = (
+    "write", "pwrite64", "writev", "sendfile", "copy_file_range", "ftruncate", "fsync", "fdatasync", "rename", "renameat",
+    "renameat2", "flock", "mkdir", "mkdirat", "unlink", "unlinkat", "rmdir",
+)  # fmt: skip
+_LINE = re.compile(r"^(?P<pid>\d+) +(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+|\?)")
+
+
+def available() -> bool:
+    """Whether strace is there and may attach."""
+    if shutil.which("strace") is None:
+        return False
+    probe = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True)
+    return probe.returncode == 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """The `ordinal`-th call `name` of a command, and what strace printed of it."""
+
+    name: str
+    ordinal: int
+    text: str
+
+
+def traced(folder: Path, script: str, arguments: Sequence[str], *options: str) -> tuple[Ended, list[Call]]:
+    """Run a script under strace. Returns: how it ended, and its calls of `CALLS` that name a file below the folder, or
+    one of the system's temporary folder that is to be moved there."""
+    command = start(folder, script, arguments, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    wait_until_stopped(command.pid)
+    out = folder.with_name(f"{folder.name}.strace")
+    watch = ["strace", "-f", "-y", "-o", str(out), "-e", f"trace={','.join(CALLS)}", *options, "-p", str(command.pid)]
+    tracer = subprocess.Popen(watch, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    tracer.stderr.readline()  # "attached"
+    os.kill(command.pid, signal.SIGCONT)
+    ended = command.wait()
+    tracer.wait()
+    counts: Counter[str] = Counter()
+    calls = []
+    for line in out.read_text(errors="replace").splitlines():
+        match = _LINE.match(line)
+        if match is None or int(match["pid"]) != command.pid:
+            continue
+        counts[match["name"]] += 1
+        ours = f"{folder.name}/" in match["arguments"] or '"outputs' in match["arguments"]
+        if ours and match["result"] not in ("-1", "?"):
+            calls.append(Call(match["name"], counts[match["name"]], match["arguments"]))
+    return ended, calls

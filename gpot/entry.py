@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import re
 import sys
@@ -43,6 +44,47 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS, errno.ESTALE, errno.EMFILE)
+_IN_WORDS = re.compile(r"\(os error (\d+)\)|\d+ requested and \d+ written")  # of safetensors, and of NumPy
+
+
+def storage_trouble(error: BaseException) -> str | None:
+    """What a disk, or a right to it, has to do with an error, and what to type next; None where it is something else."""
+    found: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(found) < 10:
+        if isinstance(cause, OSError) and cause.errno in _STORAGE:
+            places = [str(name) for name in (cause.filename, cause.filename2) if name is not None]
+            found.append(" to ".join(places) + ": " * bool(places) + os.strerror(cause.errno))
+        elif match := _IN_WORDS.search(str(cause)):
+            number = match.group(1)
+            found.append(os.strerror(int(number)) if number else os.strerror(errno.ENOSPC))
+        cause = cause.__cause__ or cause.__context__
+    if not found:
+        return None
+    return (
+        f"a file could not be written or read ({found[-1]}). Make room, or check the rights to the folder, and type the "
+        "same command again: what is finished is found, and a training goes on from its last checkpoint."
+    )
+
+
+def ends_well(command: Callable[[], bool]) -> bool:
+    """Call a command: what it returns, or False after one message where a user's mistake or a disk has ended it."""
+    try:
+        return command()
+    except (GpotError, HydraException, OmegaConfBaseException) as error:
+        print(explain(error), file=sys.stderr)
+    except Exception as error:
+        if trouble := storage_trouble(error):
+            print(trouble, file=sys.stderr)
+        elif SweepFolder.current is None:
+            raise
+        else:
+            # its jobs handle their own errors: a launcher lost a process, which took the rest of its batch along
+            print(f"the sweep ended early: {explain(error)}", file=sys.stderr)
+    return False
+
+
 Function = Callable[[schema.Config], Sequence[Made] | None]
 
 
@@ -76,17 +118,12 @@ def entry(root: str) -> Callable[[Function], Callable[[], None]]:
                 else:
                     function(config())
 
-            done = False
-            try:
+            def whole() -> bool:
                 hydra_main()
-                done = conclude(command)
-            except (GpotError, HydraException, OmegaConfBaseException) as error:
-                print(explain(error), file=sys.stderr)
-            except Exception as error:
-                if SweepFolder.current is None:
-                    raise
-                # its jobs handle their own errors: a launcher lost a process, which took the rest of its batch along
-                print(f"the sweep ended early: {explain(error)}", file=sys.stderr)
+                return conclude(command)
+
+            try:
+                done = ends_well(whole)
             finally:
                 conclude(command)
             if not done:

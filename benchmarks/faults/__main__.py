@@ -19,8 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads do not su
 import torch
 
 from benchmarks.faults import damage, kills, malformed, races, sweeps, tracing
-from benchmarks.faults.command import warm
+from benchmarks.faults.command import REPORT, report, warm
 from benchmarks.faults.count import Count, Scale
+from gpot.config import compose
 
 PARTS = ("calls", "moments", "errors", "damage", "checkpoints", "races", "sweep", "malformed")
 FULL = {
@@ -45,9 +46,7 @@ def campaign(scale: Scale, parts: list[str]) -> Iterator[Count]:
         "checkpoints": partial(damage.checkpoints, scale, expected, seconds), "races": partial(races.races, scale),
         "sweep": partial(sweeps.sweep, scale), "malformed": partial(malformed.malformed, scale),
     }  # fmt: skip
-    return itertools.chain.from_iterable(
-        found[part]() for part in parts if traced or part not in ("calls", "errors")
-    )
+    return itertools.chain.from_iterable(found[part]() for part in parts if traced or part not in ("calls", "errors"))
 
 
 def main() -> None:
@@ -58,7 +57,9 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--folder", type=Path, help="where the commands work (default: a temporary one)")
     for name, full in FULL.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"how many (all of it: {full or 'every one'})")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=int, help=f"how many (all of it: {full or 'every one'})"
+        )
     options = parser.parse_args()
     torch.set_num_threads(1)
     warm()
@@ -66,7 +67,7 @@ def main() -> None:
     sizes = {**(SAMPLE if options.sample else FULL), **{k: v for k, v in sizes.items() if v is not None}}
     with tempfile.TemporaryDirectory(prefix="gpot-faults-") as temporary:
         folder = (options.folder or Path(temporary)).resolve()
-        scale = Scale(seed=options.seed, folder=folder, **sizes)
+        scale = Scale(seed=options.seed, folder=folder, command=partial(report, compose("report", REPORT)), **sizes)
         rows, start = [], time.monotonic()
         for count in campaign(scale, options.parts):
             print(f"{count.name} ...", flush=True)

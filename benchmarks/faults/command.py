@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import logging
 import os
 import shutil
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,27 +17,44 @@ from pathlib import Path
 from typing import Any
 
 from gpot import store
+from gpot.config import Config
+from gpot.entry import ends_well
 from gpot.stages import run
+from gpot.stages.report import report_stage
+from gpot.stages.stage import open_workshop
+from gpot.store import folders
 
 # Two moons through every stage of a table with a GP row, in about a second of processor time
 TINY = (
     "budget=smoke", "dataset=two_moons", "dataset.n_points=600", "pretrained=null", "seed=1", "flow=bnaf", "flow.width=8",
     "flow.n_layers=2", "flow.epochs=2", "gp=toy_ridge", "gp.n_train=256", "gp.n_validation=32", "gp.epochs=3",
-    "gp.epochs_penalized=3", "gp.batch_size=128", "evaluate.n_prior=64", "evaluate.n_data=64", "evaluate.n_exact=16",
+    "gp.epochs_penalized=3", "gp.batch_size=128", "evaluate.n_prior=64", "evaluate.n_data=64", "evaluate.n_exact=8",
+    "gp.n_steps=2", "gp.logdet_tolerance=10.0",
     "evaluate.certificate_batch=32", "evaluate.optimum_sizes=[]", "bounds.n_train=128", "bounds.steps=2",
     "bounds.regression_steps=2", "bounds.batch_size=64", "bounds.widths=[4]",
 )  # fmt: skip
 REPORT = (*TINY, "report.item=table2", "+penalty@report.variants.gp.penalty=none")
-SCRIPTS = ("report", "evaluate", "train_flow", "sweep_summary")
 _CRASHED = 70  # exit status of an error that nobody caught: with a traceback, as Python would
 _TIMES = ("seconds", "cpu_seconds", "duration", "started")  # begin the names of what differs from run to run
 
 
 def warm() -> None:
-    """Import what the commands need, and fix what a record says of the checkout: git would be a process of its own."""
-    for name in SCRIPTS:
-        importlib.import_module(f"scripts.{name}")
-    store.commit = run.commit = lambda: None
+    """Fix what a record says of the checkout: git would be a process of its own. Scripts are imported already."""
+    for module in (folders, run):
+        module.commit = lambda: None  # type: ignore[attr-defined]
+
+
+def report(config: Config) -> bool:
+    """What scripts/report.py does with a composed config."""
+    report_stage(config, open_workshop(config))
+    return True
+
+
+def script(name: str, arguments: Sequence[str]) -> bool:
+    """A script with its command line."""
+    sys.argv = [f"scripts/{name}.py", *arguments]
+    importlib.import_module(f"scripts.{name}").main()
+    return True
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,7 @@ class Ended:
 
 @dataclass
 class Command:
-    """A script in a process of its own, working in `folder`; what it prints goes to a file beside that."""
+    """A command in a process of its own, working in `folder`; what it prints goes to a file beside that."""
 
     pid: int
     log: Path
@@ -61,10 +79,8 @@ class Command:
         return Ended(os.waitstatus_to_exitcode(status), text, usage.ru_utime + usage.ru_stime)
 
 
-def start(
-    folder: Path, script: str, arguments: Sequence[str], prepare: Callable[[], object] | None = None
-) -> Command:
-    """Fork, and run a script. prepare: called in the new process before."""
+def start(folder: Path, command: Callable[[], bool], prepare: Callable[[], object] | None = None) -> Command:
+    """Fork, and call a command with the errors that the scripts catch. prepare: called in the new process before."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")
     sys.stdout.flush()
@@ -77,27 +93,24 @@ def start(
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        sys.argv = [f"scripts/{script}.py", *arguments]
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
         if prepare is not None:
             prepare()
-        importlib.import_module(f"scripts.{script}").main()
-        status = 0
+        status = 0 if ends_well(command) else 1
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(OSError):
                 stream.flush()
-            except OSError:
-                pass
         os._exit(status)
 
 
-def call(folder: Path, script: str, arguments: Sequence[str], prepare: Callable[[], object] | None = None) -> Ended:
-    """Run a script to its end."""
-    return start(folder, script, arguments, prepare).wait()
+def call(folder: Path, command: Callable[[], bool], prepare: Callable[[], object] | None = None) -> Ended:
+    """The same, to its end."""
+    return start(folder, command, prepare).wait()
 
 
 def end_after(seconds: float) -> None:
@@ -148,11 +161,3 @@ def fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def wait_until_stopped(pid: int) -> None:
-    os.waitpid(pid, os.WUNTRACED)
-
-
-def in_time(deadline: float) -> bool:
-    return time.process_time() + sum(os.times()[2:4]) < deadline

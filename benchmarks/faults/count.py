@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +45,7 @@ class Scale:
 
     seed: int
     folder: Path
+    command: Callable[[], bool]  # through all stages
     calls: int | None
     moments: int
     errors: int | None

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.command import ENDED, REPORT, call, end_after, fresh, results
+from benchmarks.faults.command import ENDED, call, end_after, fresh, results
 from benchmarks.faults.count import Count, Scale, some
 from benchmarks.faults.kills import wrong
 from gpot.errors import ArtifactCorrupt
@@ -83,7 +83,7 @@ def checkpoints(scale: Scale, expected: dict[str, Any], seconds: float) -> Itera
     for _ in range(60):
         if kept is not None:
             break
-        if call(fresh(folder), "report", REPORT, partial(end_after, draw.uniform(0.1, seconds))).status in ENDED:
+        if call(fresh(folder), scale.command, partial(end_after, draw.uniform(0.1, seconds))).status in ENDED:
             kept = next(folder.glob("outputs/work/*/*/last-*.ckpt"), None)
     if kept is None:
         count.add("a checkpoint to damage", "no run was ended in a training")
@@ -104,7 +104,7 @@ def checkpoints(scale: Scale, expected: dict[str, Any], seconds: float) -> Itera
         kept.write_bytes(content[: len(content) // 2] if number == 0 else flip(content, bit))
         shutil.rmtree(damaged, ignore_errors=True)
         shutil.copytree(folder, damaged)
-        ended = call(damaged, "report", REPORT)
+        ended = call(damaged, scale.command)
         problem = wrong(ended, results(damaged), expected)
         if problem is None and "is not as it was written" not in ended.text:
             problem = "nothing was said"

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.faults import tracing
-from benchmarks.faults.command import ENDED, REPORT, Ended, call, end_after, fresh, results
+from benchmarks.faults.command import ENDED, Ended, call, end_after, fresh, results
 from benchmarks.faults.count import Count, Scale, some
 
 
@@ -20,7 +20,7 @@ def reference(scale: Scale) -> tuple[dict[str, Any], float]:
     found = []
     for _ in range(2):
         folder = fresh(scale.folder / "reference")
-        ended = call(folder, "report", REPORT)
+        ended = call(folder, scale.command)
         if ended.status:
             raise SystemExit(f"the command of the campaign fails by itself:\n{ended.text}")
         found.append(results(folder))
@@ -46,15 +46,15 @@ def at_calls(scale: Scale, expected: dict[str, Any]) -> Iterator[Count]:
     count = Count("kill at a system call", "SIGKILL at a write, fsync, rename, lock or removal; the command again")
     yield count
     folder = scale.folder / "kill"
-    _, calls = tracing.traced(fresh(folder), "report", REPORT)
+    _, calls = tracing.traced(fresh(folder), scale.command)
     count.of = len(calls)
     for each in some(calls, scale.calls, scale.draw("calls")):
         fresh(folder)
         option = f"inject={each.name}:signal=SIGKILL:when={each.ordinal}"
-        ended, _ = tracing.traced(folder, "report", REPORT, "-e", option)
+        ended, _ = tracing.traced(folder, scale.command, "-e", option)
         if ended.status not in ENDED:
             continue  # it went on to its end: writes to the screen come at other moments
-        again = call(folder, "report", REPORT)
+        again = call(folder, scale.command)
         count.add(f"{each.name} {each.ordinal} ({each.text[:160]})", wrong(again, results(folder), expected))
     shutil.rmtree(folder)
 
@@ -67,9 +67,9 @@ def at_moments(scale: Scale, expected: dict[str, Any], seconds: float) -> Iterat
     for _ in range(scale.moments):
         fresh(folder)
         moment = draw.uniform(0.02, seconds)
-        if call(folder, "report", REPORT, partial(end_after, moment)).status not in ENDED:
+        if call(folder, scale.command, partial(end_after, moment)).status not in ENDED:
             continue
-        again = call(folder, "report", REPORT)
+        again = call(folder, scale.command)
         count.add(f"after {moment:.3f} s", wrong(again, results(folder), expected))
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -79,20 +79,20 @@ def failing_calls(scale: Scale, expected: dict[str, Any]) -> Iterator[Count]:
     count = Count("system call fails", "ENOSPC, EACCES or EIO at a write, sync, rename, new folder; the command again")
     yield count
     folder = scale.folder / "fail"
-    _, calls = tracing.traced(fresh(folder), "report", REPORT)
+    _, calls = tracing.traced(fresh(folder), scale.command)
     faults = [(each, error) for each in calls for error in ("ENOSPC", "EACCES", "EIO") if each.name not in _RELEASING]
     count.of = len(faults)
     for each, error in some(faults, scale.errors, scale.draw("errors")):
         fresh(folder)
         option = f"inject={each.name}:error={error}:when={each.ordinal}"
-        ended, _ = tracing.traced(folder, "report", REPORT, "-e", option)
+        ended, _ = tracing.traced(folder, scale.command, "-e", option)
         problem = None
         if "Traceback" in ended.text or ended.status not in (0, 1):
             problem = f"exit status {ended.status}: {ended.text[-1500:]}"
         elif ended.status == 1 and not ended.text.strip():
             problem = "no word"
         if problem is None:
-            problem = wrong(call(folder, "report", REPORT), results(folder), expected)
+            problem = wrong(call(folder, scale.command), results(folder), expected)
         count.add(f"{error} at {each.name} {each.ordinal} ({each.text[:160]})", problem)
     shutil.rmtree(folder)
 

@@ -7,16 +7,18 @@ import io
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save
 
-from benchmarks.faults.command import TINY, call, fresh
+from benchmarks.faults.command import TINY, call, fresh, report
 from benchmarks.faults.count import Count, Scale
+from gpot.config import compose
 
 Case = tuple[str, list[str], Callable[[Path], object] | None]  # in words, overrides, what writes its files
 
@@ -57,7 +59,11 @@ def _out_of_range(draw: random.Random) -> Case:
     if kind == 0:
         return "a size below 1", [f"{draw.choice(_SIZES)}={-draw.randrange(10 ** draw.randrange(1, 12))}"], None
     if kind == 1:
-        return "a seed", [f"{draw.choice(_SEEDS)}={draw.choice([-draw.randrange(1, 2**33), 2**32 + draw.randrange(2**40)])}"], None
+        return (
+            "a seed",
+            [f"{draw.choice(_SEEDS)}={draw.choice([-draw.randrange(1, 2**33), 2**32 + draw.randrange(2**40)])}"],
+            None,
+        )
     if kind == 2:
         value = draw.choice(["0", "-1e-3", "nan", ".inf", "-.inf", ".nan", "1e400"])
         return "a rate", [f"{draw.choice(_RATES)}={value}"], None
@@ -102,7 +108,11 @@ def _points(draw: random.Random) -> Case:
     data = _BAD_POINTS[name](good, draw)
     suffix = "npz" if data[:2] == b"PK" and draw.random() < 0.8 else "npy"
     file = f"points.{suffix}"
-    return f"points: {name}", ["dataset=array", f"dataset.path={file}"], lambda folder: (folder / file).write_bytes(data)
+    return (
+        f"points: {name}",
+        ["dataset=array", f"dataset.path={file}"],
+        lambda folder: (folder / file).write_bytes(data),
+    )
 
 
 def _npy(array: NDArray[Any], pickled: bool = False) -> bytes:
@@ -159,10 +169,14 @@ def _weights(scale: Scale) -> Callable[[random.Random], Case]:
     def case(draw: random.Random) -> Case:
         tensors = {name: tensor.clone() for name, tensor in good.items()}
         name = draw.choice(sorted(tensors))
-        kind = draw.choice(["cut", "NaN", "infinite", "missing", "extra", "shape", "integers", "pickle", "noise", "empty", "folder"])
+        kind = draw.choice(
+            ["cut", "NaN", "infinite", "missing", "extra", "shape", "integers", "pickle", "noise", "empty", "folder"]
+        )
         if kind in ("NaN", "infinite"):
             flat = tensors[name].view(-1)
-            flat[draw.randrange(len(flat))] = float("nan") if kind == "NaN" else draw.choice([float("inf"), -float("inf")])
+            flat[draw.randrange(len(flat))] = (
+                float("nan") if kind == "NaN" else draw.choice([float("inf"), -float("inf")])
+            )
         elif kind == "missing":
             del tensors[name]
         elif kind == "extra":
@@ -206,13 +220,17 @@ def malformed(scale: Scale) -> Iterator[Count]:
             count.add(f"{words}: {' '.join(overrides)}", _refused(scale.folder / "malformed", overrides, write))
 
 
+def _compose_and_report(overrides: list[str]) -> bool:
+    return report(compose("report", overrides))
+
+
 def _refused(folder: Path, overrides: list[str], write: Callable[[Path], object] | None) -> str | None:
     fresh(folder)
     if write is not None:
         write(folder)
     before = sorted(folder.rglob("*"))
     item = [] if any(o.startswith("report.item") for o in overrides) else ["report.item=table2"]
-    ended = call(folder, "report", [*TINY, *item, *overrides])
+    ended = call(folder, partial(_compose_and_report, [*TINY, *item, *overrides]))
     written = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path not in before]
     shutil.rmtree(folder)
     if ended.status != 1 or "Traceback" in ended.text or not ended.text.strip():

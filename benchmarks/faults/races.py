@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.count import Count, Scale
 from benchmarks.faults.command import fresh
+from benchmarks.faults.count import Count, Scale
 from gpot.store import Store, content_key
 
 _PROCESSES = 8
@@ -55,7 +55,11 @@ def _race(folder: Path, flock: Callable[..., None] | None) -> str | None:
     said = flock is None or all((folder / f"{rank}.log").read_text() for rank in range(_PROCESSES))
     if statuses != [0] * _PROCESSES or len(builds) != 1 or not said:
         return f"exit statuses {statuses}, made {len(builds)} times, said: {said}"
-    left = [path.name for path in (folder / "artifacts/gp").iterdir() if not path.name.endswith(".lock") and "." in path.name]
+    left = [
+        path.name
+        for path in (folder / "artifacts/gp").iterdir()
+        if not path.name.endswith(".lock") and "." in path.name
+    ]
     return f"left: {left}" if left else None
 
 

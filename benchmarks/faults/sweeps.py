@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 
-from benchmarks.faults.command import ENDED, TINY, Ended, call, end_after, fresh, results
+from benchmarks.faults.command import ENDED, TINY, Ended, call, end_after, fresh, results, script
 from benchmarks.faults.count import Count, Scale
 from benchmarks.faults.kills import wrong
 
@@ -22,23 +22,25 @@ def sweep(scale: Scale) -> Iterator[Count]:
     yield count
     command = ["-m", "sweep=lambda", *TINY, *(_LARGE if large else _SMALL), "launcher=basic"]
     expected_folder = fresh(scale.folder / "sweep-expected")
-    whole = call(expected_folder, "evaluate", command)
+    whole = call(expected_folder, partial(script, "evaluate", command))
     if whole.status:
         count.add("the sweep by itself", whole.text[-1500:])
         return
-    call(expected_folder, "sweep_summary", [])
+    call(expected_folder, partial(script, "sweep_summary", []))
     expected = results(expected_folder)
     folder, draw = fresh(scale.folder / "sweep"), scale.draw("sweep")
     left = scale.sweep_kills
     while left:
-        ended = call(folder, "evaluate", command, partial(end_after, draw.uniform(0.05, whole.cpu / 4)))
+        ended = call(
+            folder, partial(script, "evaluate", command), partial(end_after, draw.uniform(0.05, whole.cpu / 4))
+        )
         if ended.status not in ENDED:  # it is done: the rest of the kills on another one, from the beginning
             count.add("the sweep that was done", _problem(ended, folder, expected))
             fresh(folder)
             continue
         left -= 1
         count.tried, count.survived = count.tried + 1, count.survived + 1
-    ended = call(folder, "evaluate", command)
+    ended = call(folder, partial(script, "evaluate", command))
     if (problem := _problem(ended, folder, expected)) is not None:
         count.survived -= 1
         count.lost.append(problem)
@@ -47,5 +49,5 @@ def sweep(scale: Scale) -> Iterator[Count]:
 
 
 def _problem(ended: Ended, folder, expected) -> str | None:  # type: ignore[no-untyped-def]
-    call(folder, "sweep_summary", [])
+    call(folder, partial(script, "sweep_summary", []))
     return wrong(ended, results(folder), expected)

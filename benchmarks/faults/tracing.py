@@ -11,11 +11,11 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults.command import Ended, start, wait_until_stopped
+from benchmarks.faults.command import Ended, start
 
 # What changes files, or holds others back from them
 CALLS = (
@@ -42,24 +42,24 @@ class Call:
     text: str
 
 
-def traced(folder: Path, script: str, arguments: Sequence[str], *options: str) -> tuple[Ended, list[Call]]:
-    """Run a script under strace. Returns: how it ended, and its calls of `CALLS` that name a file below the folder, or
+def traced(folder: Path, command: Callable[[], bool], *options: str) -> tuple[Ended, list[Call]]:
+    """Run a command under strace. Returns: how it ended, and its calls of `CALLS` that name a file below the folder, or
     one of the system's temporary folder that is to be moved there."""
-    command = start(folder, script, arguments, lambda: os.kill(os.getpid(), signal.SIGSTOP))
-    wait_until_stopped(command.pid)
+    process = start(folder, command, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    os.waitpid(process.pid, os.WUNTRACED)
     out = folder.with_name(f"{folder.name}.strace")
-    watch = ["strace", "-f", "-y", "-o", str(out), "-e", f"trace={','.join(CALLS)}", *options, "-p", str(command.pid)]
+    watch = ["strace", "-f", "-y", "-o", str(out), "-e", f"trace={','.join(CALLS)}", *options, "-p", str(process.pid)]
     tracer = subprocess.Popen(watch, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     tracer.stderr.readline()  # "attached"
-    os.kill(command.pid, signal.SIGCONT)
-    ended = command.wait()
+    os.kill(process.pid, signal.SIGCONT)
+    ended = process.wait()
     tracer.wait()
     counts: Counter[str] = Counter()
     calls = []
     for line in out.read_text(errors="replace").splitlines():
         match = _LINE.match(line)
-        if match is None or int(match["pid"]) != command.pid:
+        if match is None or int(match["pid"]) != process.pid:
             continue
         counts[match["name"]] += 1
         ours = f"{folder.name}/" in match["arguments"] or '"outputs' in match["arguments"]

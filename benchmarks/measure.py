@@ -56,7 +56,7 @@ def write_result(out: Path, item: str, rows: Sequence[Mapping[str, Any]], thread
         "versions": {"torch": torch.__version__, "python": platform.python_version()}, "machine": platform.machine(),
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=2) + "\n")
+    out.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
     print(out)
 
 

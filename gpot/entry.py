@@ -23,7 +23,7 @@ from gpot.config.compose import known_keys, to_config
 from gpot.config.quoting import advice
 from gpot.errors import GpotError
 from gpot.places import CONFIGS
-from gpot.sweeps.jobs import Made, SweepFolder, conclude, in_sweep, run_job
+from gpot.sweeps.jobs import Made, SweepFolder, conclude, folder_name, in_sweep, run_job
 
 
 def explain(error: BaseException) -> str:
@@ -49,7 +49,7 @@ _IN_WORDS = re.compile(r"\(os error (\d+)\)|\d+ requested and \d+ written")  # o
 
 
 def storage_trouble(error: BaseException) -> str | None:
-    """What a disk, or a right to it, has to do with an error, and what to type next; None where it is something else."""
+    """What a disk, or a right to it, has to do with an error, and what to type next; None for another error."""
     found: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(found) < 10:
@@ -63,8 +63,8 @@ def storage_trouble(error: BaseException) -> str | None:
     if not found:
         return None
     return (
-        f"a file could not be written or read ({found[-1]}). Make room, or check the rights to the folder, and type the "
-        "same command again: what is finished is found, and a training goes on from its last checkpoint."
+        f"a file could not be written or read ({found[-1]}). Make room, or check the rights to the folder, and type "
+        "the same command again: what is finished is found, and a training goes on from its last checkpoint."
     )
 
 
@@ -111,6 +111,8 @@ def entry(root: str) -> Callable[[Function], Callable[[], None]]:
                     config = to_config(tree, hydra_config.overrides.task)
                     if hydra_config.mode is RunMode.MULTIRUN:
                         config.multirun = Path(hydra_config.sweep.dir).name
+                        # tables and figures of one job would replace those of another
+                        config.paths.report = str(Path(config.paths.report) / folder_name(config.typed))
                     return config
 
                 if in_sweep():

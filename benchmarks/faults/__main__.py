@@ -25,8 +25,8 @@ from gpot.config import compose
 
 PARTS = ("calls", "moments", "errors", "damage", "checkpoints", "races", "sweep", "malformed")
 FULL = {
-    "calls": None, "moments": 200, "errors": None, "bits": None, "random_bits": 10_000, "checkpoint_bits": 2000, "races": 40,
-    "sweep_kills": 50, "sweep_jobs": 24, "malformed": 1000,
+    "calls": None, "moments": 200, "errors": None, "bits": None, "random_bits": 10_000, "checkpoint_bits": 2000,
+    "races": 40, "sweep_kills": 50, "sweep_jobs": 24, "malformed": 1000,
 }  # fmt: skip
 SAMPLE = {
     "calls": 5, "moments": 5, "errors": 6, "bits": 1500, "random_bits": 200, "checkpoint_bits": 40, "races": 2,
@@ -41,7 +41,8 @@ def campaign(scale: Scale, parts: list[str]) -> Iterator[Count]:
     if not traced and {"calls", "errors"} & set(parts):
         print("no strace here that may attach: kills and errors at system calls are left out")
     found: dict[str, Callable[[], Iterator[Count]]] = {
-        "calls": partial(kills.at_calls, scale, expected), "moments": partial(kills.at_moments, scale, expected, seconds),
+        "calls": partial(kills.at_calls, scale, expected),
+        "moments": partial(kills.at_moments, scale, expected, seconds),
         "errors": partial(kills.failing_calls, scale, expected), "damage": partial(damage.artefacts, scale),
         "checkpoints": partial(damage.checkpoints, scale, expected, seconds), "races": partial(races.races, scale),
         "sweep": partial(sweeps.sweep, scale), "malformed": partial(malformed.malformed, scale),

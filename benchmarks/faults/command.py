@@ -19,19 +19,20 @@ from typing import Any
 from gpot import store
 from gpot.config import Config
 from gpot.entry import ends_well
-from gpot.stages import run
-from gpot.stages.report import report_stage
+from gpot.items.report import report_stage
 from gpot.stages.stage import open_workshop
 from gpot.store import folders
+from gpot.tracking import run
 
 # Two moons through every stage of a table with a GP row, in about a second of processor time
 TINY = (
-    "budget=smoke", "dataset=two_moons", "dataset.n_points=600", "pretrained=null", "seed=1", "flow=bnaf", "flow.width=8",
-    "flow.n_layers=2", "flow.epochs=2", "gp=toy_ridge", "gp.n_train=256", "gp.n_validation=32", "gp.epochs=3",
-    "gp.epochs_penalized=3", "gp.batch_size=128", "evaluate.n_prior=64", "evaluate.n_data=64", "evaluate.n_exact=8",
+    "budget=smoke", "dataset=two_moons", "dataset.n_points=600", "pretrained=null", "seed=1",
+    "flow=bnaf", "flow.width=8", "flow.n_layers=2", "flow.epochs=2",
+    "gp=toy_ridge", "gp.n_train=256", "gp.n_validation=32", "gp.epochs=3", "gp.epochs_penalized=3", "gp.batch_size=128",
     "gp.n_steps=2", "gp.logdet_tolerance=10.0",
-    "evaluate.certificate_batch=32", "evaluate.optimum_sizes=[]", "bounds.n_train=128", "bounds.steps=2",
-    "bounds.regression_steps=2", "bounds.batch_size=64", "bounds.widths=[4]",
+    "evaluate.n_prior=64", "evaluate.n_data=64", "evaluate.n_exact=8", "evaluate.certificate_batch=32",
+    "evaluate.optimum_sizes=[]", "bounds.n_train=128", "bounds.steps=2", "bounds.regression_steps=2",
+    "bounds.batch_size=64", "bounds.widths=[4]",
 )  # fmt: skip
 REPORT = (*TINY, "report.item=table2", "+penalty@report.variants.gp.penalty=none")
 _CRASHED = 70  # exit status of an error that nobody caught: with a traceback, as Python would
@@ -129,8 +130,8 @@ def _lasting(value: Any) -> Any:
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """Every artefact below a folder with the hash of each file, the table, and what should not be there: temporary files
-    and checkpoints of trainings that are done."""
+    """Every artefact below a folder with the hash of each file, the table, and what should not be there: temporary
+    files and checkpoints of trainings that are done."""
     outputs = folder / "outputs"
     found: dict[str, Any] = {}
     for manifest in sorted(outputs.glob("artifacts/*/[!.]*/manifest.json")):

@@ -75,8 +75,8 @@ def at_moments(scale: Scale, expected: dict[str, Any], seconds: float) -> Iterat
 
 
 def failing_calls(scale: Scale, expected: dict[str, Any]) -> Iterator[Count]:
-    """A full disk, a missing right, a broken disk: one sentence, nothing half-written, and the command again goes on."""
-    count = Count("system call fails", "ENOSPC, EACCES or EIO at a write, sync, rename, new folder; the command again")
+    """A full disk, a missing right, a broken disk: a sentence, nothing half-written, and the command again goes on."""
+    count = Count("system call fails", "ENOSPC, EACCES or EIO at a write, sync, rename, lock; the command again")
     yield count
     folder = scale.folder / "fail"
     _, calls = tracing.traced(fresh(folder), scale.command)

@@ -31,8 +31,8 @@ _SIZES = (
 _RATES = ("optimizer.flow.lr", "optimizer.gp.lr", "optimizer.vae.lr", "flow.tolerance", "gp.logdet_tolerance")
 _WEIGHTS = ("penalty.weight", "optimizer.gp.weight_decay", "optimizer.flow.weight_decay", "optimizer.gp.gradient_clip")
 _CHOICES = (
-    "gp.chart", "gp.rotation", "gp.method", "gp.source", "penalty.kind", "penalty.time", "optimizer.gp.schedule", "upstream",
-    "flow.inverse", "report.item", "evaluate.regressor", "logger.kind", "device.strategy",
+    "gp.chart", "gp.rotation", "gp.method", "gp.source", "penalty.kind", "penalty.time", "optimizer.gp.schedule",
+    "upstream", "flow.inverse", "report.item", "evaluate.regressor", "logger.kind", "device.strategy",
 )  # fmt: skip
 _GROUPS = ("dataset", "flow", "gp", "penalty", "optimizer", "device", "logger", "budget", "experiment", "models")
 _SEEDS = ("seed", "gp.seed")
@@ -76,7 +76,8 @@ def _no_choice(draw: random.Random) -> Case:
 
 def _no_grammar(draw: random.Random) -> Case:
     text = draw.choice([
-        "gp.hidden=[50,50", "=3", "gp", "seed=1=", "dataset={", "gp.n_steps=)", "a b=1", "seed==", "+", "~", "gp..n_steps=3",
+        "gp.hidden=[50,50", "=3", "gp", "seed=1=", "dataset={", "gp.n_steps=)", "a b=1", "seed==", "+", "~",
+        "gp..n_steps=3",
         "paths.report='x", "dataset.path=a=b", "dataset.path=my points.npy", "dataset.path=(points).npy", "@", "seed:1",
         "~gp.n_steps", "~flow", "gp.n_steps=${nothing}", "gp.n_steps=${gp.n_steps}", "seed=???", "dataset=[a,b]",
     ])  # fmt: skip
@@ -87,11 +88,13 @@ def _together(draw: random.Random) -> Case:
     small = draw.randrange(2, 130)
     cases = [
         ["gp=twist"], ["gp.batch_size=300"], ["gp.n_steps=9", "gp.max_steps=8"], ["evaluate.certificate_batch=65"],
-        ["penalty.kind=none", "penalty.weight=1"], ["flow.inverse=none", "gp.source=prior"], ["report.seeds=[1,1]"],
+        ["penalty.kind=none", "penalty.weight=1"], ["flow.inverse=none", "gp.source=prior"],
+        ["report.seeds=[1,1]"],
         [f"dataset.n_points={small}"], ["report.item=table1"], ["report.item=fig5"], ["device.accelerator=gup"],
         ["device.devices=2"], ["device=ddp", "gp.batch_size=127"], [f"evaluate.optimum_sizes=[{601 + small}]"],
-        ["evaluate.optimum_sizes=[50]", "evaluate.optimum_repeats=1", "report.item=fig4"], [f"pretrained=nowhere{small}"],
-        ["dataset=array"], ["dataset=latents"], [f"flow.weights=nowhere{small}.safetensors"], ["flow.tolerance=1e-12"],
+        ["evaluate.optimum_repeats=0"], [f"pretrained=nowhere{small}"],
+        ["dataset=array"], ["dataset=latents"], [f"flow.weights=nowhere{small}.safetensors"], 
+        ["flow=ffjord", "flow.tolerance=1e-12"],
         ["report.item=fig4", "dataset=array", "dataset.path=three.npy"],
         ["report.item=fig1", "dataset=array", "dataset.path=three.npy"],
     ]  # fmt: skip

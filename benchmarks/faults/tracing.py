@@ -1,4 +1,4 @@
-"""Faults at single system calls, by `strace`: the kernel's own list of a command's writes, and a kill or an error at one.
+"""Faults at single system calls, by `strace`: the kernel's list of a command's writes, and a kill or an error at one.
 
 A command stops before its first line, is attached to, and goes on. Calls are counted by name, as strace does.
 """
@@ -19,8 +19,8 @@ from benchmarks.faults.command import Ended, start
 
 # What changes files, or holds others back from them
 CALLS = (
-    "write", "pwrite64", "writev", "sendfile", "copy_file_range", "ftruncate", "fsync", "fdatasync", "rename", "renameat",
-    "renameat2", "flock", "mkdir", "mkdirat", "unlink", "unlinkat", "rmdir",
+    "write", "pwrite64", "writev", "sendfile", "copy_file_range", "ftruncate", "fsync", "fdatasync", "rename",
+    "renameat", "renameat2", "flock", "mkdir", "mkdirat", "unlink", "unlinkat", "rmdir",
 )  # fmt: skip
 _LINE = re.compile(r"^(?P<pid>\d+) +(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+|\?)")
 

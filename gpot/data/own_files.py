@@ -22,8 +22,8 @@ def point_array(names: Sequence[str]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def columns(path: str | None) -> int:
-    """`${columns:FILE}`: the number of columns of the points in an .npy or .npz file."""
+def shape_of_points(path: str | None) -> tuple[int, int]:
+    """Rows and columns of the points in an .npy or .npz file."""
     if path is None:
         raise BadConfig("dataset=array needs a file of points, and dataset.path is null. Type dataset.path=points.npy.")
     path = os.path.expanduser(path)
@@ -45,14 +45,19 @@ def columns(path: str | None) -> int:
             f"dataset.path={path} was to hold points of shape (n, d), alone or named 'x' or 'points', and holds "
             f"{shape}. Save them with np.save(path, points)."
         )
-    return int(shape[1])
+    return int(shape[0]), int(shape[1])
+
+
+def columns(path: str | None) -> int:
+    """`${columns:FILE}`: the number of columns of the points in an .npy or .npz file."""
+    return shape_of_points(path)[1]
 
 
 IMAGE_SIDES = (32, 64)  # that the network of the VAE is made for
 
 
-def image_shape(path: str | None) -> tuple[int, int]:
-    """Channels and side of the images in an .npy file of shape (n, S, S) or (n, C, S, S), S = 32 or 64."""
+def shape_of_images(path: str | None) -> tuple[int, int, int]:
+    """Number, channels and side of the images in an .npy file of shape (n, S, S) or (n, C, S, S), S = 32 or 64."""
     if path is None:
         raise BadConfig("dataset=latents needs a file of images, and got none. Type dataset.path=images.npy.")
     if not Path(path).is_file():
@@ -68,4 +73,9 @@ def image_shape(path: str | None) -> tuple[int, int]:
             f"dataset.path={path} was to hold images of shape (n, S, S) or (n, C, S, S) with S of 32 or 64, and holds "
             f"{shape}. Resize the images, channels first."
         )
-    return (1 if len(shape) == 3 else shape[1]), shape[-1]
+    return shape[0], (1 if len(shape) == 3 else shape[1]), shape[-1]
+
+
+def image_shape(path: str | None) -> tuple[int, int]:
+    """Channels and side of these images."""
+    return shape_of_images(path)[1:]

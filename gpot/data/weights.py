@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from gpot.data.authors import authors_tensors, authors_weights
@@ -13,14 +15,19 @@ from gpot.store import file_sha256
 _AUTHORS = "authors:"
 
 
-def weights_hash(weights: str) -> str:
-    """sha256 of the file that `vae.weights` or `flow.weights` says. Raises: DataMissing if a user's is not there.
+def weights_hash(weights: str, network: Callable[[], nn.Module]) -> str:
+    """sha256 of the file that `vae.weights` or `flow.weights` says.
 
-    A published file is checked against its hash when it is read: none is needed to know it.
+    A user's file is also loaded into a fresh network, before anything is made of it. A published one is checked against
+    its hash when it is read: none is needed to know it.
+    Raises: DataMissing if a user's file is not there, BadInput if it has other weights than the network.
     """
     if weights.startswith(_AUTHORS):
         return authors_weights(weights.removeprefix(_AUTHORS)).sha256
-    return file_sha256(check_file(weights))
+    sha256 = file_sha256(check_file(weights))
+    with torch.random.fork_rng(devices=[]):
+        load_released(network(), weights)
+    return sha256
 
 
 def load_weights(module: nn.Module, weights: str, folder: Path) -> None:

@@ -39,12 +39,12 @@ LOSSLESS = (
 class OptimumPoint:
     """W_2^2 at clouds of n points: mean, and standard deviation of one value, over independent repeats.
 
-    The standard error of the mean is spread / sqrt(repeats); the spread of one repeat is NaN (nothing is known of it).
+    The standard error of the mean is spread / sqrt(repeats); of one repeat there is none.
     """
 
     n: int
     mean: float
-    spread: float
+    spread: float | None
     repeats: int
 
 
@@ -112,7 +112,7 @@ def optimum_series(
     for n in sizes:
         clouds = (sample(n) for _ in range(repeats))
         values = torch.tensor([discrete_w2(_exactly(n, x), _exactly(n, z)) for x, z in clouds], dtype=torch.float64)
-        spread = values.std().item() if repeats > 1 else float("nan")
+        spread = values.std().item() if repeats > 1 else None
         series.append(OptimumPoint(n, values.mean().item(), spread, repeats))
     return series
 

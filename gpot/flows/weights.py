@@ -45,7 +45,7 @@ def copy_released(module: nn.Module, tensors: Mapping[str, Tensor], path: str | 
 
     Prefixes shared by all names (`PREFIXES`) count neither in the state dict nor in the module; counters are left
     out. Values take the module's dtype and device. path: where the tensors are from, for errors.
-    Raises BadInput with the names that are missing, unexpected or of another shape.
+    Raises BadInput with the names that are missing, unexpected, of another shape or kind, or not finite.
     """
     found = _strip(tensors)
     wanted = _strip(module.state_dict(keep_vars=True))
@@ -55,6 +55,12 @@ def copy_released(module: nn.Module, tensors: Mapping[str, Tensor], path: str | 
         "missing": sorted(wanted.keys() - found.keys()),
         "unexpected": sorted(found.keys() - wanted.keys()),
         "of another shape": [f"{name} {has} instead of {needs}" for name, has, needs in shapes if has != needs],
+        "of another kind": [
+            f"{name} {found[name].dtype} instead of {wanted[name].dtype}"
+            for name in common
+            if found[name].is_floating_point() is not wanted[name].is_floating_point()
+        ],
+        "not finite": [name for name in common if not found[name].isfinite().all()],
     }
     if any(problems.values()):
         listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)

@@ -205,12 +205,18 @@ class GaussianPreservingFlow(GaussianPreserving):
         count = count_outside(worst)
         if count == 0:
             return
-        at_start = count_outside(start)
-        where = f", {at_start} of them at the start (erf rounds to 1 there)" if at_start else ""
-        raise OutsideCube(
+        asked = (
             f"{len(start)} particles were to stay in the cube (-1, 1)^{self.dim} over {self.n_steps} "
-            f"{self.method.value} steps, and {count} did not{where}; take more steps (gp.n_steps={2 * self.n_steps}) "
-            "or the chart that has no wall (gp.chart=gaussian)"
+            f"{self.method.value} steps, and {count} did not"
+        )
+        if at_start := count_outside(start):  # no number of steps helps these
+            raise OutsideCube(
+                f"{asked}, {at_start} of them at the start: the frozen flow puts them so far out that erf rounds to 1. "
+                "Train that flow for longer (flow.epochs), or take the chart that has no wall (gp.chart=gaussian)"
+            )
+        raise OutsideCube(
+            f"{asked}; take more steps (gp.n_steps={2 * self.n_steps}) or the chart that has no wall "
+            "(gp.chart=gaussian)"
         )
 
 

@@ -53,6 +53,11 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
             f"Figures 5 to 8 show images, and dataset '{config.dataset.name}' has none. Type experiment=fig5 "
             "(dSprites) or experiment=fig7 (MNIST) without another dataset."
         )
+    if item.planar and config.dataset.dim != 2:
+        raise BadConfig(
+            f"{item.heading} shows points of the plane, and dataset '{config.dataset.name}' has {config.dataset.dim} "
+            "dimensions. Give 2 columns, or type report.item=table2 for costs and likelihoods."
+        )
     results = row_results(config, workshop)
     optimum = None
     if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:

@@ -48,6 +48,11 @@ class Item(str, Enum):
         return self in (Item.fig5, Item.fig6, Item.fig7, Item.fig8)
 
     @property
+    def planar(self) -> bool:
+        """Whether the item shows points of the plane."""
+        return self in (Item.fig1, Item.fig2, Item.fig3, Item.fig4)
+
+    @property
     def settings(self) -> bool:
         """Whether the item is about how GP flows are trained, not about what they reach."""
         return self in (Item.table3, Item.table4)

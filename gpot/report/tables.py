@@ -107,13 +107,15 @@ def grids(payload: Row) -> list[Grid]:
     return grid_list
 
 
+def _spread_text(point: Row) -> str:
+    spread = point["spread"]
+    return f"{point['mean']:.3f} ± {names.NULL if spread is None else format(spread, '.3f')}"
+
+
 def _optimum_grid(optimum: Mapping[str, Sequence[Row]]) -> Grid:
     sizes = [point["n"] for point in next(iter(optimum.values()))]
     groups = (("W2²", ("",)), *((f"n = {n:,d}", ("",)) for n in sizes))
-    rows = tuple(
-        (_LAWS[law], *(f"{point['mean']:.3f} ± {point['spread']:.3f}" for point in points))
-        for law, points in optimum.items()
-    )
+    rows = tuple((_LAWS[law], *(_spread_text(point) for point in points)) for law, points in optimum.items())
     return Grid(_OPTIMUM_TITLE, groups, rows, 1)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gpot.config.choices import Source
-from gpot.config.plain import without
+from gpot.config.plain import strict, without
 from gpot.config.schema import Config, DSpritesConfig, PointsConfig
 from gpot.data import dsprites
 from gpot.data.images import image_index
@@ -62,7 +62,7 @@ def _measure(config: Config, row: Row, bench: Bench) -> Mapping[str, Any]:
         metrics |= _disentanglement(config, points, monge)
     if row is not Row.latent:
         metrics |= _transport(config, row, points.read(held_out_rows(config, points.n)), monge, points.units)
-    (bench.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (bench.folder / "metrics.json").write_text(json.dumps(strict(metrics), indent=2, allow_nan=False) + "\n")
     return metrics
 
 

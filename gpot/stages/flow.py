@@ -52,7 +52,10 @@ def flow_stage(config: Config) -> Stage:
     flow = config.flow
     if flow.weights is not None:
         frozen = families.architecture(flow)
-        frozen |= {"dim": config.dataset.dim, "sha256": weights_hash(flow.weights)}
+        frozen |= {
+            "dim": config.dataset.dim,
+            "sha256": weights_hash(flow.weights, partial(families.network, flow, config.dataset.dim)),
+        }
         return Stage("flow", 1, {"flow": frozen}, (), partial(_load, config), config.seed)
     settings = {
         "flow": families.training_settings(flow),

@@ -53,5 +53,5 @@ def _solve(config: Config, bench: Bench) -> Mapping[str, Any]:
     sizes, repeats = config.evaluate.optimum_sizes, config.evaluate.optimum_repeats
     laws = {"gaussian": gaussian, "flow": mapped}
     series = {law: [vars(p) for p in optimum_series(sample, sizes, repeats)] for law, sample in laws.items()}
-    (bench.folder / "optimum.json").write_text(json.dumps(series, indent=2) + "\n")
+    (bench.folder / "optimum.json").write_text(json.dumps(series, indent=2, allow_nan=False) + "\n")
     return series

@@ -19,6 +19,7 @@ from torch import nn
 
 from gpot.config.choices import Upstream
 from gpot.config.schema import Config
+from gpot.errors import DataMissing
 from gpot.places import released, typed
 from gpot.store import Artifact, Store, content_key
 from gpot.tracking.run import OpenLogger, Run, logger_opener
@@ -187,6 +188,16 @@ def generator(seed: int, purpose: int) -> torch.Generator:
 
 
 def open_workshop(config: Config) -> Workshop:
-    """The workshop of a config: the store of `paths.artifacts`, with the released artefacts of `pretrained`."""
-    store = Store(Path(config.paths.artifacts), released(config.pretrained))
+    """The workshop of a config: the store of `paths.artifacts`, with the released artefacts of `pretrained`.
+
+    Raises: DataMissing where that was typed, and is no folder.
+    """
+    folder = released(config.pretrained)
+    if folder is not None and not folder.is_dir():
+        missing = f"released models were to be in '{folder}', and there is no such folder"
+        if any(override.lstrip("+").startswith("pretrained=") for override in config.typed):
+            raise DataMissing(f"{missing}. Check the path, or type pretrained=null to train from nothing.")
+        log.warning("%s: what is not in %s is trained from nothing", missing, config.paths.artifacts)
+        folder = None
+    store = Store(Path(config.paths.artifacts), folder)
     return Workshop(store, config.upstream, config.device.words, config.budget.name, logger_opener(config))

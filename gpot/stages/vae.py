@@ -86,7 +86,11 @@ def vae_stage(config: Config) -> Stage:
     dataset, vae = groups(config)
     shape = {"image_size": dataset.image_size, "channels": dataset.channels}
     if vae.weights is not None:
-        frozen = {"name": vae.name, "latent_dim": vae.latent_dim} | shape | {"sha256": weights_hash(vae.weights)}
+        frozen = (
+            {"name": vae.name, "latent_dim": vae.latent_dim}
+            | shape
+            | {"sha256": weights_hash(vae.weights, partial(network, dataset, vae))}
+        )
         return Stage("vae", 1, {"vae": frozen}, (), partial(_load, config), config.seed)
     settings = {
         "dataset": {"name": dataset.name, "n_images": dataset.n_images} | shape,

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import re
 import shlex
 import time
 import traceback
@@ -85,7 +86,7 @@ class JobRecord:
         path = folder / FOLDER / f"{self.id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
         partial.replace(path)
 
 
@@ -111,6 +112,20 @@ def settings_of(overrides: Iterable[str]) -> dict[str, str]:
     """
     pairs = (override.lstrip("+~").partition("=") for override in overrides)
     return {name: value for name, _, value in sorted(pairs) if name.replace("/", ".").split(".")[0] not in _HOW}
+
+
+_LONGEST_NAME = 120  # of a folder, in characters: file systems allow 255 bytes
+
+
+def folder_name(overrides: Iterable[str]) -> str:
+    """What a job of a sweep may be called among the others: its settings, and their hash where these are long.
+
+    >>> folder_name(["experiment=fig4", "seed=0", "upstream=make"])
+    'experiment=fig4,seed=0'
+    """
+    name = ",".join(f"{option}={value}" for option, value in settings_of(overrides).items())
+    short = re.sub(r"[^\w=,.+-]", "_", name)[:_LONGEST_NAME]
+    return short if short == name else f"{short},{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def in_sweep() -> bool:

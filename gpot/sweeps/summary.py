@@ -23,6 +23,7 @@ from gpot.paper import names
 from gpot.places import released, typed
 from gpot.plots.importance import save_figure
 from gpot.plots.sweep_plot import Line, Panel, sweep_figure
+from gpot.report.tables import plain
 from gpot.store import Artifact, Store
 from gpot.sweeps.jobs import JobRecord, Status, read_records
 
@@ -258,7 +259,7 @@ def write_summary(summary: Summary, folder: Path) -> list[Path]:
     written: Mapping[str, str] = {
         "md": markdown(summary),
         "csv": text.getvalue(),
-        "json": json.dumps(payload(summary), indent=2, ensure_ascii=False) + "\n",
+        "json": json.dumps(plain(payload(summary)), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     }
     paths = []
     for suffix, content in written.items():

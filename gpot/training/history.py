@@ -49,7 +49,7 @@ class History(Callback):
 
     def _write(self, trainer: L.Trainer) -> None:
         if trainer.is_global_zero:
-            self.file.write_text(json.dumps(self.epochs) + "\n", encoding="utf-8")
+            self.file.write_text(json.dumps(self.epochs, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def keep_history(work: Path, folder: Path) -> None:

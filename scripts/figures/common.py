@@ -74,7 +74,7 @@ def keep(name: str, gp: GaussianPreserving, numbers: Mapping[str, Any], **arrays
     FITS.mkdir(parents=True, exist_ok=True)
     save_file({key: value.contiguous() for key, value in gp.state_dict().items()}, FITS / f"{name}.safetensors")
     np.savez_compressed(FITS / f"{name}.npz", **{key: value.detach().numpy() for key, value in arrays.items()})
-    (FITS / f"{name}.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    (FITS / f"{name}.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def kept(name: str) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -218,6 +218,25 @@ def test_corrupt_artefact_is_named_with_both_hashes(tmp_path: Path, damage: str)
             artifact.verify()
 
 
+def test_no_bit_of_a_manifest_may_change(tmp_path: Path):
+    artifact = make(Store(tmp_path / "artifacts"))
+    for name in ("manifest.json", "manifest.sha256"):
+        path = artifact.folder / name
+        content = path.read_bytes()
+        damages = [content[:length] for length in range(0, len(content), 97)] + [content + b" "]
+        for bit in range(0, 8 * len(content), 41):
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            damages.append(bytes(changed))
+        for damage in damages:
+            path.write_bytes(damage)
+            with pytest.raises(ArtifactCorrupt, match="Run: rm -r"):
+                Store(tmp_path / "artifacts").find("gp", artifact.key)
+        path.write_bytes(content)
+    (artifact.folder / "manifest.sha256").unlink()  # as artefacts are that were made before it was written
+    assert Store(tmp_path / "artifacts").find("gp", artifact.key) == artifact
+
+
 # ---- failed, killed and concurrent builds
 
 CHILD = """

@@ -186,7 +186,7 @@ def test_a_series_is_made_of_fresh_samples() -> None:
     assert series[0] == OptimumPoint(3, pytest.approx(5.0), pytest.approx(math.sqrt(18.0)), 2)  # 2, 8
     assert series[1] == OptimumPoint(5, pytest.approx(25.0), pytest.approx(math.sqrt(98.0)), 2)  # 18, 32
     (single,) = optimum_series(lambda n: (numbered(n), torch.zeros(n, 2)), [3], 1)
-    assert single.mean == pytest.approx(50.0) and math.isnan(single.spread)
+    assert single.mean == pytest.approx(50.0) and single.spread is None
 
 
 def test_a_series_refuses() -> None:

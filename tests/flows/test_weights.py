@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,27 @@ def test_absent_and_foreign_files_are_told_apart(tmp_path: Path) -> None:
     torch.save(small().state_dict(), foreign)
     with pytest.raises(BadInput, match="not a safetensors file"):
         load_released(small(), foreign)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.view(-1)[:1].fill_(float("nan")), "not finite: chain.0.odefunc"),
+        (lambda t: t.view(-1)[-1:].fill_(float("inf")), "not finite: chain.0.odefunc"),
+    ],
+)
+def test_values_that_are_not_finite_are_refused(
+    tmp_path: Path, change: Callable[[Tensor], object], message: str
+) -> None:
+    saved = small().state_dict()
+    change(saved["chain.0.odefunc.diffeq.layers.0._layer.weight"])
+    with pytest.raises(BadInput, match=message):
+        load_released(small(), stored(tmp_path, saved))
+
+
+def test_integers_are_no_weights(tmp_path: Path) -> None:
+    saved = small().state_dict()
+    name = "chain.0.odefunc.diffeq.layers.0._layer.weight"
+    saved[name] = saved[name].long()
+    with pytest.raises(BadInput, match=f"of another kind: {name} torch.int64 instead of torch.float32"):
+        load_released(small(), stored(tmp_path, saved))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 
-from gpot.config.checks import models, running, sizes
+from gpot.config.checks import models, points, running, sizes
 from gpot.config.checks.subjects import subjects
 from gpot.config.schema import Config
 
@@ -19,13 +19,19 @@ RULES: tuple[Callable[..., None], ...] = (
     models.penalty_has_a_path,
     models.prior_samples_available,
     models.blocks_fit,
+    running.device_known,
+    sizes.seeds_in_range,
     sizes.seeds_differ,
     sizes.sizes_positive,
+    sizes.rates_not_negative,
+    sizes.tolerances_reachable,
     sizes.schedules_complete,
     sizes.batches_fit,
     sizes.certificate_fits,
     sizes.grid_refinable,
     sizes.split_fits,
+    points.enough_points,
+    points.optimum_fits,
     models.penalty_consistent,
     running.logger_fits,
     running.device_present,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from gpot.config.checks.subjects import Gps
@@ -97,7 +98,7 @@ def penalty_consistent(penalties: Mapping[str, PenaltyConfig]) -> None:
                 "Choose penalty=euler_toy, euler_latent or kinetic, and change the weight of that."
             )
         particles = 1 if penalty.particles is None else penalty.particles
-        if penalty.weight < 0 or penalty.halvings < 0 or penalty.probes < 1 or particles < 1:
+        if not 0 <= penalty.weight < math.inf or penalty.halvings < 0 or penalty.probes < 1 or particles < 1:
             raise BadConfig(
                 f"{name} needs weight >= 0, halvings >= 0, probes >= 1 and particles >= 1 or null; got "
                 f"{penalty.weight}, {penalty.halvings}, {penalty.probes}, {penalty.particles}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gpot.config.checks.subjects import Gps
-from gpot.config.choices import LoggerKind, WandbMode
+from gpot.config.choices import LoggerKind, Strategy, WandbMode
 from gpot.config.schema import DeviceConfig, FlowConfig, LoggerConfig
 from gpot.errors import BadConfig
 
@@ -24,6 +24,31 @@ def logger_fits(logger: LoggerConfig) -> None:
         )
 
 
+ACCELERATORS = ("cpu", "gpu", "auto")
+
+
+def device_known(device: DeviceConfig) -> None:
+    if device.accelerator not in ACCELERATORS:
+        meant = "gpu" if device.accelerator in ("cuda", "rocm") else "cpu"
+        raise BadConfig(
+            f"device.accelerator must be one of {', '.join(ACCELERATORS)}; found '{device.accelerator}'. "
+            f"Type device={meant}."
+        )
+    devices = device.devices
+    indices = isinstance(devices, list) and devices and all(type(i) is int and i >= 0 for i in devices)
+    if not (indices and len(set(devices)) == len(devices)) and not (type(devices) is int and devices >= 1):
+        raise BadConfig(
+            f"device.devices must be a number of at least 1, or a list of different indices; found {devices}. Type "
+            "device.devices=1, or device.devices=[0]."
+        )
+    several = len(devices) if isinstance(devices, list) else devices
+    if device.strategy is Strategy.single and several > 1:
+        raise BadConfig(
+            f"device.strategy=single trains in one process, and device.devices={devices} asks for {several}. Type "
+            f"device=ddp 'device.devices={devices}', or device.devices=1."
+        )
+
+
 def device_present(device: DeviceConfig) -> None:
     if device.kind == "gpu" and not torch.cuda.is_available():
         raise BadConfig(
@@ -35,8 +60,6 @@ def processes_fit(device: DeviceConfig, logger: LoggerConfig, flow: FlowConfig, 
     processes = device.processes
     if processes == 1:
         return
-    if processes < 1:
-        raise BadConfig(f"device.devices must be the number of processes, got {processes}. Set device.devices=2.")
     if logger.kind is not LoggerKind.none:
         raise BadConfig(
             f"logger={logger.name} follows a training in one process, and device.strategy=ddp has {processes}. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gpot.config.checks.subjects import Gps
 from gpot.config.choices import Schedule, Source
 from gpot.config.schema import (
@@ -20,12 +22,24 @@ from gpot.config.schema import (
 )
 from gpot.errors import BadConfig
 
+LARGEST_SEED = 2**32 - 1  # of NumPy's generators
+
+
+def seeds_in_range(seed: int, gps: Gps, report: ReportConfig) -> None:
+    seeds = {"seed": seed} | {f"{name}.seed": gp.seed for name, gp in gps.items() if gp.seed is not None}
+    seeds |= {f"report.seeds[{k}]": value for k, value in enumerate(report.seeds)}
+    for name, value in seeds.items():
+        if not 0 <= value <= LARGEST_SEED:
+            raise BadConfig(
+                f"{name} must lie in 0..{LARGEST_SEED}, got {value}. Type {name.partition('[')[0]}=1234, say."
+            )
+
 
 def seeds_differ(report: ReportConfig) -> None:
     seeds = report.seeds
-    if len(set(seeds)) != len(seeds) or min(seeds, default=0) < 0:
+    if len(set(seeds)) != len(seeds):
         raise BadConfig(
-            f"report.seeds are different numbers, none below 0; got {seeds}. Type 'report.seeds=[1,2,3]', or "
+            f"report.seeds are different numbers; got {seeds}. Type 'report.seeds=[1,2,3]', or "
             "'report.seeds=[]' for the seed of the run alone."
         )
 
@@ -45,6 +59,7 @@ def sizes_positive(
         "optimizer.vae.lr": optimizer.vae.lr,
         "optimizer.flow.lr": optimizer.flow.lr,
         "optimizer.gp.lr": optimizer.gp.lr,
+        "evaluate.n_prior": evaluate.n_prior,
         "evaluate.n_data": evaluate.n_data,
         "evaluate.n_exact": evaluate.n_exact,
         "evaluate.certificate_batches": evaluate.certificate_batches,
@@ -81,14 +96,41 @@ def sizes_positive(
             f"{name}.epochs_penalized": gp.epochs_penalized,
             f"{name}.epochs_twist": gp.epochs_twist,
             f"{name}.batch_size": gp.batch_size,
+            f"{name}.n_train": gp.n_train,
             f"{name}.n_validation": gp.n_validation,
             f"{name}.n_steps": gp.n_steps,
             f"{name}.logdet_tolerance": gp.logdet_tolerance,
         } | {f"{name}.family.{option}": size for option, size in sizes_of(gp.family).items()}
+    for part in ("vae", "flow", "gp"):
+        values[f"optimizer.{part}.gradient_clip"] = getattr(optimizer, part).gradient_clip
     for name, value in values.items():
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < math.inf:
             what = "a list of positive numbers" if name.endswith(("hidden", "sizes")) else "a positive number"
             raise BadConfig(f"{name} must be {what}, got {value}. Set {name} to {what}.")
+
+
+def rates_not_negative(optimizer: OptimizersConfig, bounds: BoundsConfig, evaluate: EvaluateConfig) -> None:
+    values: dict[str, float] = {
+        f"optimizer.{part}.weight_decay": getattr(optimizer, part).weight_decay for part in ("vae", "flow", "gp")
+    }
+    values |= {"bounds.steps": bounds.steps, "bounds.regression_steps": bounds.regression_steps}
+    values |= {"evaluate.alpha": evaluate.alpha}
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            raise BadConfig(
+                f"{name} must be at least 0 and finite, got {value}. Set {name}=0, or to a positive number."
+            )
+
+
+FINEST_TOLERANCE = 1e-7  # about the distance of neighbouring float32 numbers near 1
+
+
+def tolerances_reachable(flow: FlowConfig) -> None:
+    if isinstance(flow, FFJORDConfig) and flow.tolerance < FINEST_TOLERANCE:
+        raise BadConfig(
+            f"flow.tolerance is that of dopri5 in float32, whose steps it would make ever smaller below "
+            f"{FINEST_TOLERANCE:g}; got {flow.tolerance:g}. Set flow.tolerance=1e-5."
+        )
 
 
 def schedules_complete(optimizer: OptimizersConfig) -> None:

@@ -101,5 +101,5 @@ def upload(entity: str, project: str, known: Path) -> dict[str, str]:
     page.save()
     made = {"place": place, "workspace": view.url, "report": page.url}
     known.parent.mkdir(parents=True, exist_ok=True)
-    known.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    known.write_text(json.dumps(made, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return made

@@ -1,0 +1,63 @@
+"""Rules of how much data there is, as far as a config and the shapes of files say."""
+
+from __future__ import annotations
+
+from gpot.config.checks.subjects import Gps
+from gpot.config.choices import Source
+from gpot.config.schema import DatasetConfig, EvaluateConfig, ImagesConfig, OwnImagesConfig, PointsConfig, ToyConfig
+from gpot.data.own_files import shape_of_images, shape_of_points
+from gpot.errors import BadConfig
+
+TRAIN_SHARE = 0.8  # of the points; the others are held out
+POINTS_PER_COLUMN = 10  # as of a user's own points (gpot.data.points)
+
+
+def n_points(dataset: DatasetConfig) -> int | None:
+    """How many points or images there are; None where only their source knows."""
+    if isinstance(dataset, ToyConfig):
+        return dataset.n_points
+    if isinstance(dataset, PointsConfig):
+        return shape_of_points(dataset.path)[0]
+    if isinstance(dataset, OwnImagesConfig):
+        there = shape_of_images(dataset.path)[0]
+        return there if dataset.n_images is None else min(there, dataset.n_images)
+    return dataset.n_images if isinstance(dataset, ImagesConfig) else None
+
+
+def held_out(n: int) -> int:
+    """How many of n points no flow is trained on."""
+    return n - int(TRAIN_SHARE * n)
+
+
+def enough_points(dataset: DatasetConfig, gps: Gps, evaluate: EvaluateConfig) -> None:
+    n = n_points(dataset)
+    if n is None:
+        return
+    option = "dataset.n_images" if isinstance(dataset, ImagesConfig) else "dataset.n_points"
+    more = "Give more points" if isinstance(dataset, PointsConfig) else f"Set a larger {option}"
+    least = POINTS_PER_COLUMN * dataset.dim
+    if n < least:
+        raise BadConfig(
+            f"a flow of {dataset.dim} dimensions needs at least {least} points, {POINTS_PER_COLUMN} for each; got {n}. "
+            f"{more}."
+        )
+    for name, gp in gps.items():
+        if gp.source is not Source.data:
+            continue
+        left = min(held_out(n) - gp.n_validation, evaluate.n_data)
+        if left < evaluate.certificate_batch:
+            raise BadConfig(
+                f"evaluation needs at least evaluate.certificate_batch={evaluate.certificate_batch} held-out points, "
+                f"and {max(0, left)} are left of {n} after {TRAIN_SHARE:.0%} for training and {name}.n_validation="
+                f"{gp.n_validation} for validation. {more}, or set a smaller {name}.n_validation or "
+                "evaluate.certificate_batch."
+            )
+
+
+def optimum_fits(dataset: DatasetConfig, evaluate: EvaluateConfig) -> None:
+    n, largest = n_points(dataset), max(evaluate.optimum_sizes, default=0)
+    if n is not None and largest > n:
+        raise BadConfig(
+            f"evaluate.optimum_sizes asks for {largest} points, and dataset '{dataset.name}' has {n}. Set "
+            f"evaluate.optimum_sizes to sizes up to {n}, or to [] for none."
+        )

@@ -27,7 +27,8 @@ from gpot.sweeps.jobs import Made, SweepFolder, conclude, folder_name, in_sweep,
 
 
 def explain(error: BaseException) -> str:
-    """One readable message: the error and its causes; for an unknown key, the keys that exist and the nearest one."""
+    """One readable message: gpot's own error where there is one, else the error and its causes; for an unknown key, the
+    keys that exist and the nearest one."""
     if isinstance(error, OverrideParseException):
         return advice(error)
     chain: list[BaseException] = []
@@ -35,6 +36,8 @@ def explain(error: BaseException) -> str:
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__
+    if own := next((e for e in chain if isinstance(e, GpotError)), None):  # also below one of Hydra's
+        return f"{type(own).__name__}: {own}"
     text = "\n".join(dict.fromkeys(str(e).strip() for e in chain))
     match = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text)
     owner = getattr(schema, match.group(2), None) if match else None

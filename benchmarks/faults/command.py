@@ -19,7 +19,7 @@ from typing import Any
 from gpot import store
 from gpot.config import Config
 from gpot.entry import ends_well
-from gpot.items.report import report_stage
+from gpot.items.report import report_item
 from gpot.stages.stage import open_workshop
 from gpot.store import folders
 from gpot.tracking import run
@@ -47,7 +47,7 @@ def warm() -> None:
 
 def report(config: Config) -> bool:
     """What scripts/report.py does with a composed config."""
-    report_stage(config, open_workshop(config))
+    report_item(config, open_workshop(config))
     return True
 
 

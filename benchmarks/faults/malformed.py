@@ -232,10 +232,13 @@ def _refused(folder: Path, overrides: list[str], write: Callable[[Path], object]
     if write is not None:
         write(folder)
     before = sorted(folder.rglob("*"))
-    item = [] if any(o.startswith("report.item") for o in overrides) else ["report.item=table2"]
-    ended = call(folder, partial(_compose_and_report, [*TINY, *item, *overrides]))
+    changed = {override.partition("=")[0] for override in overrides}
+    base = [o for o in (*TINY, "report.item=table2") if o.partition("=")[0] not in changed]
+    base = [o for o in base if not (o.partition(".")[0] in changed and "." in o.partition("=")[0])]
+    ended = call(folder, partial(_compose_and_report, [*base, *overrides]))
     written = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path not in before]
     shutil.rmtree(folder)
-    if ended.status != 1 or "Traceback" in ended.text or not ended.text.strip():
+    named = write is None or write is _three or any(word in ended.text for word in ("dataset", "points", "weights"))
+    if ended.status != 1 or "Traceback" in ended.text or not ended.text.strip() or not named:
         return f"exit status {ended.status}: {ended.text[-1200:]}"
     return f"written: {written[:4]}; {ended.text[-600:]}" if written else None

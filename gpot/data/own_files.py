@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import numpy as np
 
 from gpot.errors import BadConfig
 
+# what numpy.load raises for a file that is cut, or of another kind
+UNREADABLE = (
+    ValueError, OSError, EOFError, AttributeError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 POINT_ARRAYS = ("x", "points")  # names by which the points are known among the arrays of an .npz file
 
 
@@ -36,7 +41,7 @@ def shape_of_points(path: str | None) -> tuple[int, int]:
                 shape: tuple[int, ...] = () if name is None else arrays[name].shape
         else:
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (ValueError, OSError) as error:
+    except UNREADABLE as error:
         raise BadConfig(
             f"dataset.path={path} was to be an .npy or .npz file ({error}). Save it with np.save(path, points)."
         ) from error
@@ -64,7 +69,7 @@ def shape_of_images(path: str | None) -> tuple[int, int, int]:
         raise BadConfig(f"dataset.path={path} was to hold images (n, C, S, S), and there is no such file.")
     try:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (ValueError, OSError, AttributeError) as error:
+    except UNREADABLE as error:
         raise BadConfig(
             f"dataset.path={path} was to be an .npy file of images ({error}). Save it with np.save(path, images)."
         ) from error

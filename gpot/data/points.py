@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpot.data.own_files import point_array
+from gpot.data.own_files import UNREADABLE, point_array
 from gpot.errors import BadInput, DataMissing, GpotWarning
 from gpot.store import file_sha256
 
@@ -209,7 +208,7 @@ def load_points(path: Path) -> NDArray[Any]:
             return array
     except BadInput:  # a ValueError too
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise BadInput(
             f"{path} was to be a whole .npy or .npz file of numbers, not pickled, and is not one. "
             "Save it with np.save(path, np.asarray(points, dtype='float32'))"

@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,23 @@ def points_stage(config: Config) -> Stage:
     if isinstance(dataset, PointsConfig) and dataset.path is not None:
         read = partial(_read, dataset.path, dataset.standardize)
         settings = {"standardize": dataset.standardize}
+        looked_at(dataset.path, dataset.standardize)  # before anything is made of them
         return Stage("points", 1, settings, (), read, seed, data_hash=array_hash(dataset.path), on_demand=True)
     raise BadConfig(f"dataset '{dataset.name}' has no points of its own. Type dataset=array dataset.path=points.npy.")
+
+
+def looked_at(path: str, standardize: bool) -> None:
+    """Raises what reading the points of a file would, once for each content."""
+    if Path(path).is_file():
+        known = Path(path).stat()
+        _look_at(path, standardize, known.st_mtime_ns, known.st_size)
+
+
+@lru_cache(maxsize=16)
+def _look_at(path: str, standardize: bool, *_: int) -> None:
+    points = read_points(path)
+    if standardize:
+        Standardization.of(points)
 
 
 def _draw(dataset: ToyConfig, bench: Bench) -> Mapping[str, Any]:

@@ -94,7 +94,7 @@ def test_every_option_of_every_group_composes(number: int, tmp_path: Path, monke
         np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(50, 2)))
         overrides.append(f"dataset.path={tmp_path / 'points.npy'}")
     if chosen["dataset"] == "latents":
-        np.save(tmp_path / "images.npy", np.zeros((5, 32, 32)))
+        np.save(tmp_path / "images.npy", np.zeros((100, 32, 32)))
         overrides.append(f"dataset.path={tmp_path / 'images.npy'}")
     if chosen["dataset"] in IMAGES and chosen["gp"].startswith("toy"):  # blocks and solvers for dimension 2
         overrides.append("vae.latent_dim=2")
@@ -276,7 +276,12 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("penalty_consistent", "penalty.probes", 0, ["probes >= 1"]),
     ("penalty_consistent", "penalty.particles", 0, ["particles >= 1"]),
     ("seeds_differ", "report.seeds", [1, 2, 1], ["[1, 2, 1]", "report.seeds=[]"]),
-    ("seeds_differ", "report.seeds", [-1], ["none below 0"]),
+    ("seeds_in_range", "report.seeds", [-1], ["report.seeds[0]", "got -1"]),
+    ("seeds_in_range", "seed", 2**32, ["0..4294967295"]),
+    ("device_known", "device.accelerator", "gup", ["cpu, gpu, auto"]),
+    ("device_known", "device.devices", 2, ["device=ddp 'device.devices=2'"]),
+    ("rates_not_negative", "optimizer.gp.weight_decay", -1.0, ["at least 0"]),
+    ("tolerances_reachable", "flow.tolerance", 1e-9, ["flow.tolerance=1e-5"]),
     ("logger_fits", "logger.mode", "sometimes", ["auto, online, offline", "'sometimes'"]),
     ("logger_fits", "logger.figures", -1, ["found -1", "logger.figures=5"]),
     (
@@ -334,7 +339,7 @@ def test_rules_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compose("train_gp", on_cpu).device.processes == 2
     with pytest.raises(BadConfig, match=r"device\.devices=3 processes, and flow\.batch_size=1024.*batch_size=1023"):
         compose("train_gp", [*on_cpu, "device.devices=3"])
-    with pytest.raises(BadConfig, match=r"number of processes, got 0"):
+    with pytest.raises(BadConfig, match=r"a number of at least 1.*found 0"):
         compose("train_gp", [*on_cpu, "device.devices=0"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -372,6 +377,7 @@ def test_pairs_are_compared_at_the_same_number_of_steps() -> None:
 
 def test_every_rule_is_shown_to_fail() -> None:
     shown = {violation[0] for violation in VIOLATIONS} | {"prior_samples_available", "processes_fit"}
+    shown |= {"enough_points", "optimum_fits"}  # in test_limits.py
     assert {rule.__name__ for rule in RULES} == shown
 
 

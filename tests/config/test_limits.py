@@ -39,7 +39,7 @@ TOY = ["dataset=two_moons", "flow=bnaf", "budget=smoke", "gp=toy_ridge"]
         (["dataset.n_points=19"], "at least 20 points.*Set a larger dataset.n_points"),
         (["dataset.n_points=2000", "gp.n_validation=350"], "50 are left of 2000 after 80% for training"),
         (
-            ["dataset.n_points=3000", "evaluate.optimum_sizes=[50,3001]"],
+            ["dataset.n_points=3000", "evaluate.optimum_sizes=[50,3001]", "report.item=fig4"],
             r"3001 points, and dataset 'two_moons' has 3000",
         ),
     ],

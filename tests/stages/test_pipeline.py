@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from gpot.config import Config, compose
 from gpot.errors import ArtifactMissing, BadInput, DataMissing
@@ -140,7 +141,11 @@ def test_weights_file_stands_for_training(tmp_path: Path) -> None:
     assert str(weights) not in json.dumps(artifact.manifest)
     flow = shared_path("reference/weights/gpflow_dsprites_ffjord.safetensors")
     stage = flow_stage(tiny(tmp_path, f"flow.weights={flow}"))
-    assert stage.inputs == () and stage.key != flow_stage(tiny(tmp_path, f"flow.weights={weights}")).key
+    other = tmp_path / "other.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(flow).items()}, other)
+    assert stage.inputs == () and stage.key != flow_stage(tiny(tmp_path, f"flow.weights={other}")).key
+    with pytest.raises(BadInput, match="needs the 48 tensors of FFJORD"):
+        flow_stage(tiny(tmp_path, f"flow.weights={weights}"))
 
 
 def test_wrong_weights_file_says_what_to_do(tmp_path: Path) -> None:

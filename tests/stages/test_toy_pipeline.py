@@ -201,10 +201,9 @@ def test_own_points_from_a_file(tmp_path: Path) -> None:
     assert metrics["nll_exact"] == pytest.approx(same["nll_exact"] + np.log(points.std(0)).sum(), abs=1e-2)
     assert metrics["cost"] == pytest.approx(same["cost"], rel=1e-2) and "cost_units" not in same
     assert 0.1**2 * metrics["cost"] < metrics["cost_units"] < points.std(0).max() ** 2 * metrics["cost"]
-    few = tiny(tmp_path, "dataset=array", f"dataset.path={tmp_path / 'points.npy'}", "gp=ridge", "gp.source=data",
-               "gp.n_validation=150", root="evaluate")  # fmt: skip
+    few = ["dataset=array", f"dataset.path={tmp_path / 'points.npy'}", "gp=ridge", "gp.source=data"]
     with pytest.raises(BadConfig, match="30 are left of 900"):
-        workshop.make(evaluate_stage(few, Row.gp))
+        tiny(tmp_path, *few, "gp.n_validation=150", root="evaluate")
 
 
 def test_the_released_flow_has_its_known_numbers(tmp_path: Path) -> None:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from gpot.config.checks.subjects import Gps
 from gpot.config.choices import Source
-from gpot.config.schema import DatasetConfig, EvaluateConfig, ImagesConfig, OwnImagesConfig, PointsConfig, ToyConfig
+from gpot.config.schema import (
+    DatasetConfig,
+    EvaluateConfig,
+    ImagesConfig,
+    OwnImagesConfig,
+    PointsConfig,
+    ReportConfig,
+    ToyConfig,
+)
 from gpot.data.own_files import shape_of_images, shape_of_points
 from gpot.errors import BadConfig
+from gpot.paper.items import Item
 
 TRAIN_SHARE = 0.8  # of the points; the others are held out
 POINTS_PER_COLUMN = 10  # as of a user's own points (gpot.data.points)
@@ -54,9 +63,9 @@ def enough_points(dataset: DatasetConfig, gps: Gps, evaluate: EvaluateConfig) ->
             )
 
 
-def optimum_fits(dataset: DatasetConfig, evaluate: EvaluateConfig) -> None:
+def optimum_fits(dataset: DatasetConfig, evaluate: EvaluateConfig, report: ReportConfig) -> None:
     n, largest = n_points(dataset), max(evaluate.optimum_sizes, default=0)
-    if n is not None and largest > n:
+    if report.item in (Item.fig3, Item.fig4) and n is not None and largest > n:
         raise BadConfig(
             f"evaluate.optimum_sizes asks for {largest} points, and dataset '{dataset.name}' has {n}. Set "
             f"evaluate.optimum_sizes to sizes up to {n}, or to [] for none."

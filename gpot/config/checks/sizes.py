@@ -126,7 +126,7 @@ FINEST_TOLERANCE = 1e-7  # about the distance of neighbouring float32 numbers ne
 
 
 def tolerances_reachable(flow: FlowConfig) -> None:
-    if isinstance(flow, FFJORDConfig) and flow.tolerance < FINEST_TOLERANCE:
+    if isinstance(flow, FFJORDConfig) and 0 < flow.tolerance < FINEST_TOLERANCE:
         raise BadConfig(
             f"flow.tolerance is that of dopri5 in float32, whose steps it would make ever smaller below "
             f"{FINEST_TOLERANCE:g}; got {flow.tolerance:g}. Set flow.tolerance=1e-5."

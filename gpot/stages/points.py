@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -18,7 +19,7 @@ from gpot.config.schema import Config, ImagesConfig, PointsConfig, ToyConfig
 from gpot.data import toy
 from gpot.data.images import image_index
 from gpot.data.points import Standardization, array_hash, read_points, single
-from gpot.errors import BadConfig
+from gpot.errors import BadConfig, GpotWarning
 from gpot.stages.stage import Bench, Stage
 from gpot.stages.vae import codes_stage, groups, latents_stage, source_of
 from gpot.store import Artifact
@@ -56,9 +57,13 @@ def looked_at(path: str, standardize: bool) -> None:
 
 @lru_cache(maxsize=16)
 def _look_at(path: str, standardize: bool, *_: int) -> None:
-    points = read_points(path)
-    if standardize:
-        Standardization.of(points)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GpotWarning)  # said when they are read
+        points = read_points(path)
+        if standardize:
+            single(Standardization.of(points).apply(points), f"{path}, standardized,", points)
+        else:
+            single(points, path)
 
 
 def _draw(dataset: ToyConfig, bench: Bench) -> Mapping[str, Any]:

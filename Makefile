@@ -27,7 +27,7 @@ ONE_THREAD := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test test-libraries lint bench bench-libraries figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
+.PHONY: help setup test test-libraries lint bench bench-libraries faults faults-sample figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
 
 help:
 	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors|long|paper|toy] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [JOBS=1] [OVERRIDES='seed=1 ...']"
@@ -79,6 +79,12 @@ figures: $(READY) ## numbers and pictures of the pages about no item of the pape
 bench-truth: $(READY) ## how close each family comes to known optima, in which time: UVP, cost, bounds; about an hour of one core
 	$(PY) benchmarks/truth.py --out outputs/bench/truth.json
 	$(PY) benchmarks/truth.py --out outputs/bench/truth.json --picture docs/truth.png
+
+faults: $(READY) ## kill, corrupt and race everything, fill the disk, mistype: what is lost, in outputs/faults (an hour or two)
+	$(PY) -m benchmarks.faults --out outputs/faults/faults.json
+
+faults-sample: $(READY) ## a part of that, in a minute
+	$(PY) -m benchmarks.faults --sample
 
 report: $(READY) ## write tables, figures and the report page again from trained models in outputs/ and pretrained/; trains nothing
 	@missing=; for item in $(ITEMS); do \

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -110,9 +108,3 @@ def checkpoints(scale: Scale, expected: dict[str, Any], seconds: float) -> Itera
             problem = "nothing was said"
         whole.add(f"bit {bit}", problem)
         shutil.rmtree(damaged)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        yield

@@ -5,6 +5,7 @@ A command stops before its first line, is attached to, and goes on. Calls are co
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -26,11 +27,30 @@ _LINE = re.compile(r"^(?P<pid>\d+) +(?P<name>\w+)\((?P<arguments>.*)\) += (?P<re
 
 
 def available() -> bool:
-    """Whether strace is there and may attach."""
+    """Whether strace is there and may attach to a process that lets it."""
     if shutil.which("strace") is None:
         return False
-    probe = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True)
-    return probe.returncode == 0
+    pid = os.fork()
+    if pid == 0:
+        _stop_for_tracer()
+        os._exit(0)
+    os.waitpid(pid, os.WUNTRACED)
+    tracer = subprocess.Popen(["strace", "-o", os.devnull, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    attached = "attached" in tracer.stderr.readline()
+    os.kill(pid, signal.SIGCONT)
+    os.waitpid(pid, 0)
+    tracer.wait()
+    return attached
+
+
+_PR_SET_PTRACER, _ANY = 0x59616D61, -1
+
+
+def _stop_for_tracer() -> None:
+    """Wait for a tracer, which need not be a parent of this process."""
+    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(_ANY), 0, 0, 0)
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class Call:
 def traced(folder: Path, command: Callable[[], bool], *options: str) -> tuple[Ended, list[Call]]:
     """Run a command under strace. Returns: how it ended, and its calls of `CALLS` that name a file below the folder, or
     one of the system's temporary folder that is to be moved there."""
-    process = start(folder, command, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    process = start(folder, command, _stop_for_tracer)
     os.waitpid(process.pid, os.WUNTRACED)
     out = folder.with_name(f"{folder.name}.strace")
     watch = ["strace", "-f", "-y", "-o", str(out), "-e", f"trace={','.join(CALLS)}", *options, "-p", str(process.pid)]

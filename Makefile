@@ -27,7 +27,7 @@ ONE_THREAD := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test test-libraries lint bench bench-libraries faults faults-sample figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
+.PHONY: help setup test test-libraries lint bench bench-truth bench-libraries faults faults-sample figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
 
 help:
 	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors|long|paper|toy] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [JOBS=1] [OVERRIDES='seed=1 ...']"

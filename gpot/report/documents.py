@@ -108,7 +108,8 @@ class Numbers:
         return names.NULL if part is None or whole is None else f"{part / whole:.0%}"
 
     def table(self, name: str, title: str, dataset: str | None = None) -> str:
-        """One of the tables of an item (`Scores`, `Transport and fidelity`, `Settings`, ...), with its note."""
+        """One of the tables of an item (`Scores`, `Transport and fidelity`, `Settings`, ...), with its note, without
+        metrics that no row has."""
         result = dict(self.result(name))
         if dataset is not None:
             result["rows"] = [row for row in result["rows"] if row.get("dataset") == dataset]
@@ -116,7 +117,8 @@ class Numbers:
         if not found:
             titles = ", ".join(grid.title for grid in tables.grids(result))
             raise BadInput(f"a document asks for table '{title}' of {name}, which has {titles}.")
-        return "\n".join([*tables.grid_markdown(found[0]), "", found[0].note])
+        grid = tables.without_empty(found[0])
+        return "\n".join([*tables.grid_markdown(grid), "", grid.note])
 
     def made(self, name: str, *keys: str) -> str:
         """How a result was made, in one line: budget, seed, versions and device, or those of them that are named."""

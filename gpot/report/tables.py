@@ -19,6 +19,7 @@ None is shown as an en dash (CSV: an empty cell). Rendering is pure; :func:`writ
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import logging
@@ -139,6 +140,21 @@ def markdown(payload: Row) -> str:
     for grid in grids(payload):
         lines += [f"## {grid.title}", "", *grid_markdown(grid), "", grid.note, ""]
     return "\n".join(lines + [f"- {line}" for line in provenance(payload)]) + "\n"
+
+
+def without_empty(grid: Grid) -> Grid:
+    """The table without the groups of columns that have no entry in any row."""
+    groups: list[tuple[str, tuple[str, ...]]] = []
+    kept: list[int] = []
+    column = 0
+    for heading, subs in grid.groups:
+        columns = range(column, column + len(subs))
+        column += len(subs)
+        if column <= grid.n_labels or any(row[k] != names.NULL for row in grid.rows for k in columns):
+            groups.append((heading, subs))
+            kept += columns
+    rows = tuple(tuple(row[k] for k in kept) for row in grid.rows)
+    return dataclasses.replace(grid, groups=tuple(groups), rows=rows)
 
 
 def grid_markdown(grid: Grid) -> list[str]:

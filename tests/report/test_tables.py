@@ -277,3 +277,11 @@ def test_a_mean_over_seeds_has_its_spread_and_the_paper_in_spreads() -> None:
     flow, gp = csv.DictReader(io.StringIO(tables.csv_text(table_2())))
     assert (gp["cost_spread"], gp["seeds"], flow["cost_spread"], flow["seeds"]) == ("0.04", "1 2 3", "", "")
     assert "values" not in gp and "escaped_spread" not in gp
+
+
+def test_metrics_that_no_row_has_can_be_left_out() -> None:
+    groups = (("Model", ("",)), ("Cost", ("ours", "paper")), ("Energy", ("ours", "paper")), ("MIG", ("",)))
+    grid = tables.Grid("Scores", groups, (("a", "1", "–", "–", "–", "–"), ("b", "–", "–", "–", "–", "2")), 1)
+    found = tables.without_empty(grid)
+    assert found.groups == (groups[0], groups[1], groups[3])
+    assert found.rows == (("a", "1", "–", "–"), ("b", "–", "–", "2"))

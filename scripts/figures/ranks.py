@@ -81,7 +81,7 @@ def covered(name: str, seed: int = 0) -> dict[str, Any]:
 @styled()
 def draw(maps: dict[str, MongeMap], x: Tensor) -> Figure:
     """Contours of both maps over points coloured by their depth."""
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 5.0), layout="constrained")
     for ax, (name, map_) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
         with torch.no_grad():
             z = map_.transport(x)

@@ -55,6 +55,6 @@ def test_no_output_is_kept(path: Path) -> None:
 
 
 def test_there_is_a_notebook_and_a_page_per_use() -> None:
-    assert {path.stem for path in NOTEBOOKS} >= {"interpolation", "paths"}
+    assert {path.stem for path in NOTEBOOKS} == {"interpolation", "ranks", "paths"}
     for path in NOTEBOOKS:
         assert f"notebooks/{path.name}" in (ROOT / "docs" / f"{path.stem}.md").read_text(encoding="utf-8")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gpot.gp.spectral import SpectralVelocity
     from gpot.gp.twist import TwistFlow
     from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
+    from gpot.library.contexts import AmortizedMap, fit_contexts
     from gpot.library.fitted import FittedMap, load
     from gpot.library.fitting import fit
     from gpot.maths.charts import Chart
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AmortizedMap",
     "Chart",
     "FittedMap",
     "Flow",
@@ -48,6 +50,7 @@ __all__ = [
     "__version__",
     "adapt",
     "fit",
+    "fit_contexts",
     "fit_rotation",
     "load",
     "monge_between",
@@ -56,6 +59,7 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
+        "AmortizedMap": "gpot.library.contexts",
         "Chart": "gpot.maths.charts",
         "FittedMap": "gpot.library.fitted",
         "Flow": "gpot.flows.base",
@@ -71,6 +75,7 @@ __getattr__, __dir__ = names_on_demand(
         "Velocity": "gpot.gp.velocity",
         "adapt": "gpot.flows.adapters",
         "fit": "gpot.library.fitting",
+        "fit_contexts": "gpot.library.contexts",
         "fit_rotation": "gpot.gp.rotation",
         "load": "gpot.library.fitted",
         "monge_between": "gpot.between.fit",

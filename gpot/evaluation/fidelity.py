@@ -17,7 +17,6 @@ from torch import Tensor
 from gpot.errors import FidelityLost
 from gpot.evaluation.likelihood import LogDetError, logdet_error
 from gpot.gp.base import GaussianPreserving
-from gpot.gp.flow import GaussianPreservingFlow
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ class Guard:
             f"{when}: mean log-determinant error {error.mean:.2e} nats with "
             f"{self.gp.n_steps or 'no'} steps (tolerance {self.tolerance:.1e}), {escaped:.0f} particles out of domain"
         )
-        if not isinstance(self.gp, GaussianPreservingFlow):
+        refine = getattr(self.gp, "refine", None)
+        if refine is None or self.gp.n_steps is None:
             raise FidelityLost(
                 f"the map must preserve the Gaussian to rounding; {state}. Lower {words.rate}, or accept less with "
                 f"{words.tolerance}."
@@ -86,7 +86,7 @@ class Guard:
                 f"forbids a finer grid. Raise {words.max_steps}, take {words.chart}, lower {words.rate}, or accept "
                 f"less with {words.tolerance}."
             )
-        self.gp.refine(min(self.max_steps, self.gp.n_steps + max(1, self.gp.n_steps // 2)))
+        refine(min(self.max_steps, self.gp.n_steps + max(1, self.gp.n_steps // 2)))
         self.refinements += 1
         return f"{state}: refined to {self.gp.n_steps} steps"
 

@@ -112,8 +112,8 @@ def one_context(context: Any, like: Tensor | None, conditional: bool, name: str)
     row = row.reshape(1, *row.shape) if row.ndim < 2 and row.ndim != 0 else row.reshape(1, 1) if row.ndim == 0 else row
     if len(row) != 1:
         raise FlowRefused(
-            f"a context is one row, the same for every point, and got {tuple(row.shape)}; fit one map per context, as "
-            "in [gpot.fit(flow, context=c) for c in contexts]"
+            f"a context is one row, the same for every point, and got {tuple(row.shape)}; fit one map for "
+            "all contexts, gpot.fit_contexts(flow, contexts), or one for each: gpot.fit(flow, context=contexts[0])"
         )
     return row
 

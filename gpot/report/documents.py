@@ -210,8 +210,10 @@ def documents(root: Path) -> dict[Path, str]:
     }
 
 
-def stale(root: Path) -> list[Path]:
-    """The documents that differ from what their templates and results say."""
-    return [
-        path for path, text in documents(root).items() if not path.is_file() or path.read_text(encoding="utf-8") != text
-    ]
+def stale(root: Path, pages: Mapping[Path, str] | None = None) -> list[Path]:
+    """The documents that differ from what their templates and results say.
+
+    Arguments: pages: what :func:`documents` gave for this root, where it is known already.
+    """
+    expected = documents(root) if pages is None else pages
+    return [path for path, text in expected.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]

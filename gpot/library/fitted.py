@@ -115,7 +115,10 @@ class FittedMap(MongeMap):
         """For points of the plane: where f and where s o f send them, coloured by where they come from."""
         if self.dim != 2:
             raise BadInput(f"a picture is of points of the plane, and these have {self.dim} coordinates; see report()")
-        from gpot.plots.before_after import before_after
+        try:
+            from gpot.plots.before_after import before_after
+        except ImportError as error:
+            raise BadInput(f"a picture takes matplotlib ({error}); type: pip install 'gpot[plots]'") from error
 
         points, z, _ = self._pairs(x)
         points, z = points[:_DRAWN], z[:_DRAWN]

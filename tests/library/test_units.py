@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,12 @@ def test_what_does_not_fit_is_refused() -> None:
         gpot.fit(Shear(), standardized=True)
     with pytest.raises(BadInput, match="2 columns, and 1 names"):
         Units.of(points(), ["mass"])
+
+
+def test_a_picture_without_matplotlib_says_what_to_install(fitted: gpot.FittedMap, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "gpot.plots.before_after", None)
+    with pytest.raises(BadInput, match=r"pip install 'gpot\[plots\]'"):
+        fitted.plot()
 
 
 def test_command_reports_by_the_names_of_a_file(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -54,13 +54,14 @@ def packed(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) -> tupl
 
 
 def packed_field(into: Tensor, back: Tensor, constant: Tensor) -> Field:
-    """dy/dt of the packed parameters as a plain formula of (t, y)."""
+    """dy/dt of the packed parameters as a plain formula of (t, y), t of shape () or (n,): for what is differentiated more
+    than once."""
 
     def field(t: Tensor, y: Tensor) -> Tensor:
-        rows = torch.addmm(into[:, -2] + into[:, -1] * t, y, into[:, :-2].t())
-        gate, pairs = rows.tensor_split([len(into) // 3], dim=1)
+        rows = torch.addmm(into[:, -2:-1] + into[:, -1:] * t, into[:, :-2], y.t())
+        gate, *pairs = rows.tensor_split(3)
         c = torch.sigmoid(gate) - 0.5
-        return torch.addmm(constant, torch.cat((c * c, pairs * torch.cat((c, c), dim=1)), dim=1), back)
+        return torch.addmm(constant[:, None], back.t(), torch.cat((c * c, pairs[0] * c, pairs[1] * c))).t()
 
     return field
 

@@ -69,6 +69,7 @@ bench: $(READY) ## time one training step: of the GP flow, with Euler's penalty,
 	$(PY) benchmarks/penalty.py --out outputs/bench/penalty.json
 	$(PY) benchmarks/vae_step.py --out outputs/bench/vae_step.json
 	$(PY) benchmarks/ffjord_step.py --out outputs/bench/ffjord_step.json
+	$(PY) benchmarks/ridge_scaling.py --out outputs/bench/ridge_scaling.json
 
 bench-libraries: $(LIBRARIES)/.ready ## fit a flow of each library on two data sets: density kept, round trip, costs, seconds
 	$(LIBRARIES)/bin/python benchmarks/libraries.py --out outputs/bench/libraries.json

@@ -54,8 +54,8 @@ def packed(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) -> tupl
 
 
 def packed_field(into: Tensor, back: Tensor, constant: Tensor) -> Field:
-    """dy/dt of the packed parameters as a plain formula of (t, y), t of shape () or (n,): for what is differentiated more
-    than once."""
+    """dy/dt of the packed parameters as a plain formula of (t, y), t of shape () or (n,): for what is differentiated
+    more than once."""
 
     def field(t: Tensor, y: Tensor) -> Tensor:
         rows = torch.addmm(into[:, -2:-1] + into[:, -1:] * t, into[:, :-2], y.t())

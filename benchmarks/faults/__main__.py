@@ -33,6 +33,8 @@ SAMPLE = {
     "sweep_kills": 0, "sweep_jobs": 4, "malformed": 24,
 }  # fmt: skip
 
+_SAMPLE_SECONDS = 5.0  # of each kind of fault
+
 
 def campaign(scale: Scale, parts: list[str]) -> Iterator[Count]:
     """The parts that are asked for, one count after the other."""
@@ -55,7 +57,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON of the counts")
     parser.add_argument("--sample", action="store_true", help="a part of the campaign, in about a minute")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="default: all; of a sample all but the sweep")
+    parser.add_argument("--limit", type=float, help="seconds for each kind of fault (default: none)")
     parser.add_argument("--folder", type=Path, help="where the commands work (default: a temporary one)")
     for name, full in FULL.items():
         parser.add_argument(
@@ -68,17 +71,27 @@ def main() -> None:
     sizes = {**(SAMPLE if options.sample else FULL), **{k: v for k, v in sizes.items() if v is not None}}
     with tempfile.TemporaryDirectory(prefix="gpot-faults-") as temporary:
         folder = (options.folder or Path(temporary)).resolve()
-        scale = Scale(seed=options.seed, folder=folder, command=partial(report, compose("report", REPORT)), **sizes)
+        scale = Scale(
+            seed=options.seed,
+            folder=folder,
+            command=partial(report, compose("report", REPORT)),
+            limit=options.limit or (_SAMPLE_SECONDS if options.sample else None),
+            **sizes,
+        )
+        parts = options.parts or [part for part in PARTS if part != "sweep" or not options.sample]
         rows, start = [], time.monotonic()
-        for count in campaign(scale, options.parts):
+        for count in campaign(
+            scale, options.parts or [part for part in PARTS if part != "sweep" or not options.sample]
+        ):
             print(f"{count.name} ...", flush=True)
             rows.append(count)
             _said(rows[:-1])
+            if options.out is not None:
+                _write(options.out, rows[:-1], options, sizes, time.monotonic() - start)
         _said(rows)
-    cpu = sum(os.times()[:4])
-    print(f"{sum(r.tried for r in rows)} faults, {sum(len(r.lost) for r in rows)} lost; {cpu:.0f} s of processor time")
+    print(f"{sum(r.tried for r in rows)} faults, {sum(len(r.lost) for r in rows)} lost; {_cpu()} s of processor time")
     if options.out is not None:
-        _write(options.out, rows, options, sizes, cpu, time.monotonic() - start)
+        _write(options.out, rows, options, sizes, time.monotonic() - start)
     sys.exit(1 if any(row.lost for row in rows) else 0)
 
 
@@ -92,16 +105,22 @@ def _said(rows: list[Count]) -> None:
             print(f"  {row.name}: {row.tried} tried, {row.survived} survived, {len(row.lost)} lost", flush=True)
 
 
-def _write(out: Path, rows: list[Count], options: argparse.Namespace, sizes: dict, cpu: float, seconds: float) -> None:
-    """Merge with what another run wrote of other parts."""
+def _cpu() -> int:
+    """Seconds of processor time, of this process and of those that have ended."""
+    return round(sum(os.times()[:4]))
+
+
+def _write(
+    out: Path, rows: list[Count], options: argparse.Namespace, sizes: dict[str, int | None], seconds: float
+) -> None:
+    """The counts so far: a campaign that is ended has what it did."""
     result = {
         "item": "faults", "seed": options.seed, "rows": [row.row() for row in rows], "sizes": sizes,
-        "cpu_seconds": round(cpu), "seconds": round(seconds),
+        "cpu_seconds": _cpu(), "seconds": round(seconds),
         "versions": {"torch": torch.__version__, "python": platform.python_version()}, "machine": platform.machine(),
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    print(out)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,12 +58,20 @@ class Scale:
     sweep_jobs: int
     malformed: int
 
+    limit: float | None = None  # seconds for each kind of fault; what is left of it then is not tried
+
+    def within(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, until the limit is passed."""
+        start = time.monotonic()
+        for item in items:
+            if self.limit is not None and time.monotonic() - start > self.limit:
+                return
+            yield item
+
     def draw(self, purpose: str) -> random.Random:
         return random.Random(f"{self.seed} {purpose}")
 
 
 def some(items: list[Item], n: int | None, draw: random.Random) -> list[Item]:
-    """n of the items in their order, or all."""
-    if n is None or n >= len(items):
-        return items
-    return [items[k] for k in sorted(draw.sample(range(len(items)), n))]
+    """n of the items, or all, in an order of chance: what a limit of time leaves is a sample too."""
+    return draw.sample(items, len(items) if n is None else min(n, len(items)))

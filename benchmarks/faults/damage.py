@@ -36,13 +36,13 @@ def artefacts(scale: Scale) -> Iterator[Count]:
     chosen = some(bits, scale.bits, draw)
     if large:
         chosen += [(path, draw.randrange(8 * path.stat().st_size)) for path in draw.choices(large, k=scale.random_bits)]
-    for path, bit in chosen:
+    for path, bit in scale.within(some(chosen, None, draw)):
         flipped.add(f"bit {bit} of {path.relative_to(root)}", _found(root, path, partial(flip, bit=bit)))
     lengths = [(path, length) for path in small for length in range(path.stat().st_size)]
     cut.of = sum(path.stat().st_size for path in files)
     chosen = some(lengths, None if scale.bits is None else scale.bits // 8, draw)
     chosen += [(path, draw.randrange(path.stat().st_size)) for path in large for _ in range(256)]
-    for path, length in chosen:
+    for path, length in scale.within(some(chosen, None, draw)):
         cut.add(f"{path.relative_to(root)} of {length} bytes", _found(root, path, lambda data, n=length: data[:n]))
 
 
@@ -88,14 +88,14 @@ def checkpoints(scale: Scale, expected: dict[str, Any], seconds: float) -> Itera
         return
     content = kept.read_bytes()
     logging.disable(logging.CRITICAL)
-    for number in range(scale.checkpoint_bits):
+    for number in scale.within(range(scale.checkpoint_bits)):
         bit, length = draw.randrange(8 * len(content)), draw.randrange(len(content))
         kept.write_bytes(content[:length] if number % 4 == 0 else flip(content, bit))
         taken = last_checkpoint(kept.parent)
         what = f"{length} bytes" if number % 4 == 0 else f"bit {bit}"
         count.add(what, None if taken is None and not kept.exists() else "taken for whole")
     logging.disable(logging.NOTSET)
-    for number in range(min(20, scale.checkpoint_bits)):
+    for number in scale.within(range(min(20, scale.checkpoint_bits))):
         bit = draw.randrange(8 * len(content))
         damaged = folder.with_name("damaged")
         kept.parent.mkdir(parents=True, exist_ok=True)

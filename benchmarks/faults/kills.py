@@ -48,7 +48,7 @@ def at_calls(scale: Scale, expected: dict[str, Any]) -> Iterator[Count]:
     folder = scale.folder / "kill"
     _, calls = tracing.traced(fresh(folder), scale.command)
     count.of = len(calls)
-    for each in some(calls, scale.calls, scale.draw("calls")):
+    for each in scale.within(some(calls, scale.calls, scale.draw("calls"))):
         fresh(folder)
         option = f"inject={each.name}:signal=SIGKILL:when={each.ordinal}"
         ended, _ = tracing.traced(folder, scale.command, "-e", option)
@@ -64,7 +64,7 @@ def at_moments(scale: Scale, expected: dict[str, Any], seconds: float) -> Iterat
     count = Count("kill at a random moment", "ended at a random moment of its processor time; the command again")
     yield count
     folder, draw = scale.folder / "kill", scale.draw("moments")
-    for _ in range(scale.moments):
+    for _ in scale.within(range(scale.moments)):
         fresh(folder)
         moment = draw.uniform(0.02, seconds)
         if call(folder, scale.command, partial(end_after, moment)).status not in ENDED:
@@ -82,7 +82,7 @@ def failing_calls(scale: Scale, expected: dict[str, Any]) -> Iterator[Count]:
     _, calls = tracing.traced(fresh(folder), scale.command)
     faults = [(each, error) for each in calls for error in ("ENOSPC", "EACCES", "EIO") if each.name not in _RELEASING]
     count.of = len(faults)
-    for each, error in some(faults, scale.errors, scale.draw("errors")):
+    for each, error in scale.within(some(faults, scale.errors, scale.draw("errors"))):
         fresh(folder)
         option = f"inject={each.name}:error={error}:when={each.ordinal}"
         ended, _ = tracing.traced(folder, scale.command, "-e", option)

@@ -91,7 +91,8 @@ def _together(draw: random.Random) -> Case:
         ["penalty.kind=none", "penalty.weight=1"], ["flow.inverse=none", "gp.source=prior"],
         ["report.seeds=[1,1]"],
         [f"dataset.n_points={small}"], ["report.item=table1"], ["report.item=fig5"], ["device.accelerator=gup"],
-        ["device.devices=2"], ["device=ddp", "gp.batch_size=127"], [f"evaluate.optimum_sizes=[{601 + small}]"],
+        ["device.devices=2"], ["device=ddp", "gp.batch_size=127"], 
+        [f"evaluate.optimum_sizes=[{601 + small}]", "report.item=fig4"],
         ["evaluate.optimum_repeats=0"], [f"pretrained=nowhere{small}"],
         ["dataset=array"], ["dataset=latents"], [f"flow.weights=nowhere{small}.safetensors"], 
         ["flow=ffjord", "flow.tolerance=1e-12"],
@@ -218,7 +219,7 @@ def malformed(scale: Scale) -> Iterator[Count]:
         count = Count(name, "a sentence, an exit status that is not 0, no traceback, nothing trained or written")
         yield count
         number = scale.malformed // 2 if name == "malformed option" else scale.malformed // 4
-        for k in range(number):
+        for k in scale.within(range(number)):
             words, overrides, write = makers[k % len(makers)](draw)
             count.add(f"{words}: {' '.join(overrides)}", _refused(scale.folder / "malformed", overrides, write))
 

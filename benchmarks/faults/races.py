@@ -38,7 +38,7 @@ def races(scale: Scale) -> Iterator[Count]:
     for name, (what, flock) in KINDS.items():
         count = Count(name, f"{_PROCESSES} processes ask for one artefact at once, {what}; made once")
         yield count
-        for number in range(scale.races):
+        for number in scale.within(range(scale.races)):
             count.add(f"round {number}", _race(fresh(scale.folder / "race"), flock))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -29,8 +30,8 @@ def sweep(scale: Scale) -> Iterator[Count]:
     call(expected_folder, partial(script, "sweep_summary", []))
     expected = results(expected_folder)
     folder, draw = fresh(scale.folder / "sweep"), scale.draw("sweep")
-    left = scale.sweep_kills
-    while left:
+    left, start = scale.sweep_kills, time.monotonic()
+    while left and (scale.limit is None or time.monotonic() - start < scale.limit):
         ended = call(
             folder, partial(script, "evaluate", command), partial(end_after, draw.uniform(0.05, whole.cpu / 4))
         )

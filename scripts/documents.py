@@ -25,6 +25,7 @@ NUMBERS = ROOT / "docs" / "numbers"
 # folder below outputs/ -> what the names of its results start with in docs/numbers
 SOURCES = {
     "report": "", "report/authors": "authors_", "report/sweeps": "sweep_", "bench": "bench_", "figures": "",
+    "faults": "",
 }  # fmt: skip
 BUDGET = "quick"
 

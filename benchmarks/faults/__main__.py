@@ -80,9 +80,7 @@ def main() -> None:
         )
         parts = options.parts or [part for part in PARTS if part != "sweep" or not options.sample]
         rows, start = [], time.monotonic()
-        for count in campaign(
-            scale, options.parts or [part for part in PARTS if part != "sweep" or not options.sample]
-        ):
+        for count in campaign(scale, parts):
             print(f"{count.name} ...", flush=True)
             rows.append(count)
             _said(rows[:-1])

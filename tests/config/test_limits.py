@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gpot.config import Config, compose
-from gpot.entry import entry
-from gpot.errors import BadConfig
+from gpot.entry import ends_well, entry, storage_trouble
+from gpot.errors import BadConfig, DataMissing
+from gpot.report.tables import markdown
+from gpot.stages.stage import open_workshop
 
 TOY = ["dataset=two_moons", "flow=bnaf", "budget=smoke", "gp=toy_ridge"]
 
@@ -69,3 +74,33 @@ def test_jobs_of_a_sweep_write_tables_into_folders_of_their_own(
     main()
     assert len(set(folders)) == 2 and [Path(folder).parent for folder in folders] == [Path("out")] * 2
     assert "seed=0" in folders[0] and "seed=1" in folders[1]
+
+
+def test_a_full_disk_ends_in_a_sentence_and_a_mistake_of_ours_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(error: Exception) -> bool:
+        raise error
+
+    for error in (OSError(errno.ENOSPC, "", "outputs/x"), RuntimeError("I/O error (os error 28)")):
+        assert not ends_well(partial(fail, error))
+        said = capsys.readouterr().err
+        assert "No space left on device" in said and "the same command again" in said
+    assert storage_trouble(OSError(errno.EACCES, "", "outputs/x")) is not None
+    with pytest.raises(ZeroDivisionError):
+        ends_well(partial(fail, ZeroDivisionError()))
+
+
+def test_a_misspelt_folder_of_released_models_is_refused_and_a_missing_default_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataMissing, match=r"'pretraind', and there is no such folder.*pretrained=null"):
+        open_workshop(compose("report", [*TOY, "pretrained=pretraind"]))
+    with caplog.at_level(logging.WARNING):
+        assert open_workshop(compose("report", TOY)).store.pretrained is None
+    assert "'pretrained', and there is no such folder" in caplog.text
+
+
+def test_the_spread_of_one_value_is_a_dash() -> None:
+    point = {"n": 50, "mean": 1.0, "spread": None, "repeats": 1}
+    text = markdown({"item": "fig4", "rows": [], "optimum": {"flow": [point], "gaussian": [point]}})
+    assert "1.000 ± –" in text

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from gpot.config.choices import Source
 from gpot.config.plain import adam_settings
-from gpot.config.schema import Config
+from gpot.config.schema import BNAFConfig, Config
 from gpot.data.datamodule import ArrayDataModule
 from gpot.data.weights import load_weights, weights_hash
-from gpot.errors import FlowRefused
+from gpot.errors import BadConfig, FlowRefused
 from gpot.flows.base import FrozenFlow, pull_back
 from gpot.progress import track
 from gpot.stages.points import points_in, points_stage
@@ -49,7 +49,12 @@ def split(n: int) -> tuple[Tensor, Tensor]:
 
 def flow_stage(config: Config) -> Stage:
     """The flow's weights (`weights.safetensors`), with the released names; the best of its validations."""
-    flow = config.flow
+    flow, dim = config.flow, config.dataset.dim
+    if isinstance(flow, BNAFConfig) and flow.width % dim:
+        raise BadConfig(
+            f"flow=bnaf has hidden layers of the same number of units for each of {dim} coordinates, and flow.width="
+            f"{flow.width} is no multiple of {dim}. Set flow.width={(flow.width // dim + 1) * dim}."
+        )
     if flow.weights is not None:
         frozen = families.architecture(flow)
         frozen |= {

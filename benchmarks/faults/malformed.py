@@ -107,7 +107,7 @@ def _three(folder: Path) -> None:
 
 
 def _points(draw: random.Random) -> Case:
-    good = np.random.default_rng(draw.randrange(2**32)).normal(size=(draw.randrange(600, 900), draw.choice([2, 3, 5])))
+    good = np.random.default_rng(draw.randrange(2**32)).normal(size=(draw.randrange(600, 900), draw.choice([2, 4, 8])))
     name = draw.choice(list(_BAD_POINTS))
     data = _BAD_POINTS[name](good, draw)
     suffix = "npz" if data[:2] == b"PK" and draw.random() < 0.8 else "npy"
@@ -239,7 +239,11 @@ def _refused(folder: Path, overrides: list[str], write: Callable[[Path], object]
     ended = call(folder, partial(_compose_and_report, [*base, *overrides]))
     written = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path not in before]
     shutil.rmtree(folder)
-    named = write is None or write is _three or any(word in ended.text for word in ("dataset", "points", "weights"))
+    named = (
+        write is None
+        or write is _three
+        or any(word in ended.text for word in ("dataset", "points", "weights", "flow.width"))
+    )
     if ended.status != 1 or "Traceback" in ended.text or not ended.text.strip() or not named:
         return f"exit status {ended.status}: {ended.text[-1200:]}"
     return f"written: {written[:4]}; {ended.text[-600:]}" if written else None

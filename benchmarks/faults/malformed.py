@@ -224,6 +224,9 @@ def malformed(scale: Scale) -> Iterator[Count]:
             count.add(f"{words}: {' '.join(overrides)}", _refused(scale.folder / "malformed", overrides, write))
 
 
+_NAMED = ("dataset", "points", "weights", "flow.width")  # of which a sentence on a file has one
+
+
 def _compose_and_report(overrides: list[str]) -> bool:
     return report(compose("report", overrides))
 
@@ -239,11 +242,7 @@ def _refused(folder: Path, overrides: list[str], write: Callable[[Path], object]
     ended = call(folder, partial(_compose_and_report, [*base, *overrides]))
     written = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path not in before]
     shutil.rmtree(folder)
-    named = (
-        write is None
-        or write is _three
-        or any(word in ended.text for word in ("dataset", "points", "weights", "flow.width"))
-    )
+    named = write is None or write is _three or any(word in ended.text for word in _NAMED)
     if ended.status != 1 or "Traceback" in ended.text or not ended.text.strip() or not named:
         return f"exit status {ended.status}: {ended.text[-1200:]}"
     return f"written: {written[:4]}; {ended.text[-600:]}" if written else None

@@ -33,7 +33,7 @@ SAMPLE = {
     "sweep_kills": 0, "sweep_jobs": 4, "malformed": 24,
 }  # fmt: skip
 
-_SAMPLE_SECONDS = 5.0  # of each kind of fault
+_SAMPLE_SECONDS = 3.0  # of each kind of fault
 
 
 def campaign(scale: Scale, parts: list[str]) -> Iterator[Count]:

@@ -64,13 +64,16 @@ def main() -> None:
     rows = []
     print(f"{'case':>9} " + " ".join(f"{way + ' s':>10} {'MB':>6}" for way in WAYS))
     for case in CASES:
-        found = {}
+        measures = {}
         for way in WAYS:
             scale = ["--threads", options.threads, "--repeats", options.repeats]
-            found[way] = in_own_process(__file__, ["--measure", way, case, *scale])
+            measures[way] = in_own_process(__file__, ["--measure", way, case, *scale])
         hidden, blocks, steps = CASES[case]
-        rows.append({"case": case, "hidden": hidden, "blocks": blocks, "steps": steps, "batch": BATCH, **found})
-        print(f"{case:>9} " + " ".join(f"{found[way]['seconds']:>10.3f} {found[way]['peak_mb']:>6.0f}" for way in WAYS))
+        rows.append({"case": case, "hidden": hidden, "blocks": blocks, "steps": steps, "batch": BATCH, **measures})
+        print(
+            f"{case:>9} "
+            + " ".join(f"{measures[way]['seconds']:>10.3f} {measures[way]['peak_mb']:>6.0f}" for way in WAYS)
+        )
     write_result(options.out, "ffjord_step", rows, options.threads, dim=DIM)
 
 

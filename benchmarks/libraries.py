@@ -175,8 +175,8 @@ def main() -> None:
     options = {"steps": arguments.steps or None, "n_prior": arguments.n_prior or None}
     scale = {"epochs": arguments.epochs, **options}
     measured = {(each["library"], each["data"]): each for each in _earlier(arguments.out, scale)}
-    asked = [(library, data) for data in arguments.data for library in arguments.only]
-    for library, data in track(asked, len(asked), "fitting flows of other libraries"):
+    cases = [(library, data) for data in arguments.data for library in arguments.only]
+    for library, data in track(cases, len(cases), "fitting flows of other libraries"):
         measured[library, data] = row(library, data, arguments.epochs, options)
         print(json.dumps(measured[library, data]), flush=True)
         rows = [measured[key] for key in ((lib, name) for name in DATA for lib in LIBRARIES) if key in measured]

@@ -85,13 +85,13 @@ def main() -> None:
         for way in WAYS * options.rounds:
             scale = ["--threads", options.threads, "--repeats", options.repeats]
             runs[way].append(in_own_process(__file__, ["--measure", way, dim, kind, batch, particles, *scale]))
-        found = {way: min(each, key=lambda run: run["seconds"]) for way, each in runs.items()}
-        assert abs(found["at once"]["loss"] / found["in turn"]["loss"] - 1.0) < 1e-5
-        ratio = found["in turn"]["seconds"] / found["at once"]["seconds"]
-        rows.append({"dim": dim, "velocity": kind, "batch": batch, "particles": particles, "faster": ratio, **found})
+        best = {way: min(each, key=lambda run: run["seconds"]) for way, each in runs.items()}
+        assert abs(best["at once"]["loss"] / best["in turn"]["loss"] - 1.0) < 1e-5
+        ratio = best["in turn"]["seconds"] / best["at once"]["seconds"]
+        rows.append({"dim": dim, "velocity": kind, "batch": batch, "particles": particles, "faster": ratio, **best})
         print(f"{dim:>4} {kind:>9} {batch:>6} {particles:>8} " + " ".join(
-              f"{found[way]['seconds']:>{w}.4f}" for way, w in zip(WAYS, (9, 10, 10), strict=True))
-              + f" {ratio:>6.1f}x {found['in turn']['peak_mb']:>6.0f} {found['at once']['peak_mb']:>6.0f}")  # fmt: skip
+              f"{best[way]['seconds']:>{w}.4f}" for way, w in zip(WAYS, (9, 10, 10), strict=True))
+              + f" {ratio:>6.1f}x {best['in turn']['peak_mb']:>6.0f} {best['at once']['peak_mb']:>6.0f}")  # fmt: skip
     write_result(options.out, "penalty", rows, options.threads, steps=N_STEPS)
 
 

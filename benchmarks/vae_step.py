@@ -49,8 +49,8 @@ def training_step(form: str, precision: str) -> Callable[[int], None]:
     def step(batch: int) -> None:
         images = (torch.rand(batch, 1, 64, 64) > 0.9).float()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            found = training_forward(network, images) if form == "fast" else network(images)
-        logits, mean, log_variance, z = (tensor.float() for tensor in found)
+            outputs = training_forward(network, images) if form == "fast" else network(images)
+        logits, mean, log_variance, z = (tensor.float() for tensor in outputs)
         loss = btcvae_loss(
             logits, images, mean, log_variance, z, dataset_size=737_280, estimator=Estimator.released
         )  # fmt: skip
@@ -66,8 +66,8 @@ def measure(form: str, precision: str, repeats: int) -> dict[str, float]:
     step = training_step(form, precision)
     for _ in range(3):
         step(BATCH)
-    found = least(lambda: step(BATCH), lambda: step(BATCH), repeats)
-    return {"images_per_second": BATCH / found["seconds"]} | found
+    measures = least(lambda: step(BATCH), lambda: step(BATCH), repeats)
+    return {"images_per_second": BATCH / measures["seconds"]} | measures
 
 
 def operations() -> float:
@@ -100,13 +100,13 @@ def main() -> None:
     print(f"{'memory':>8} {'precision':>9} {'plain /s':>9} {'fast /s':>9} {'faster':>7}")
     for memory, variables in (("returned", {}), ("kept", KEEP)):
         for precision in PRECISIONS:
-            found = {}
+            measures = {}
             for form in FORMS:
                 scale = ["--threads", options.threads, "--repeats", options.repeats]
                 clean = {name: value for name, value in os.environ.items() if name not in KEEP}
-                found[form] = in_own_process(__file__, ["--measure", form, precision, *scale], clean | variables)
-            plain, fast = (found[form]["images_per_second"] for form in FORMS)
-            rows.append({"memory": memory, "precision": precision, "batch": BATCH, "faster": fast / plain, **found})
+                measures[form] = in_own_process(__file__, ["--measure", form, precision, *scale], clean | variables)
+            plain, fast = (measures[form]["images_per_second"] for form in FORMS)
+            rows.append({"memory": memory, "precision": precision, "batch": BATCH, "faster": fast / plain, **measures})
             print(f"{memory:>8} {precision:>9} {plain:>9.0f} {fast:>9.0f} {fast / plain:>6.2f}x")
     write_result(
         options.out, "vae_step", rows, options.threads, operations=operations(),

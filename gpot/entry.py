@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
@@ -19,11 +19,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import schema
+from gpot.config.advice import options
 from gpot.config.compose import known_keys, to_config
 from gpot.config.quoting import advice
 from gpot.errors import GpotError
 from gpot.places import CONFIGS
-from gpot.sweeps.jobs import Made, SweepFolder, conclude, folder_name, in_sweep, run_job
+from gpot.sweeps.jobs import Function, SweepFolder, conclude, folder_name, in_sweep, run_job
 
 
 def explain(error: BaseException) -> str:
@@ -37,7 +38,8 @@ def explain(error: BaseException) -> str:
         chain.append(cause)
         cause = cause.__cause__
     if own := next((e for e in chain if isinstance(e, GpotError)), None):  # also below one of Hydra's
-        return f"{type(own).__name__}: {own}"
+        lines = [str(own), *dict.fromkeys(line for e in chain if (line := options(e)))]
+        return f"{type(own).__name__}: " + "\n".join(lines)
     text = "\n".join(dict.fromkeys(str(e).strip() for e in chain))
     match = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text)
     owner = getattr(schema, match.group(2), None) if match else None
@@ -53,20 +55,20 @@ _IN_WORDS = re.compile(r"\(os error (\d+)\)|\d+ requested and \d+ written")  # o
 
 def storage_trouble(error: BaseException) -> str | None:
     """What a disk, or a right to it, has to do with an error, and what to type next; None for another error."""
-    found: list[str] = []
+    troubles: list[str] = []
     cause: BaseException | None = error
-    while cause is not None and len(found) < 10:
+    while cause is not None and len(troubles) < 10:
         if isinstance(cause, OSError) and cause.errno in _STORAGE:
             places = [str(name) for name in (cause.filename, cause.filename2) if name is not None]
-            found.append(" to ".join(places) + ": " * bool(places) + os.strerror(cause.errno))
+            troubles.append(" to ".join(places) + ": " * bool(places) + os.strerror(cause.errno))
         elif match := _IN_WORDS.search(str(cause)):
             number = match.group(1)
-            found.append(os.strerror(int(number)) if number else os.strerror(errno.ENOSPC))
+            troubles.append(os.strerror(int(number)) if number else os.strerror(errno.ENOSPC))
         cause = cause.__cause__ or cause.__context__
-    if not found:
+    if not troubles:
         return None
     return (
-        f"a file could not be written or read ({found[-1]}). Make room, or check the rights to the folder, and type "
+        f"a file could not be written or read ({troubles[-1]}). Make room, or check the rights to the folder, and type "
         "the same command again: what is finished is found, and a training goes on from its last checkpoint."
     )
 
@@ -86,9 +88,6 @@ def ends_well(command: Callable[[], bool]) -> bool:
             # its jobs handle their own errors: a launcher lost a process, which took the rest of its batch along
             print(f"the sweep ended early: {explain(error)}", file=sys.stderr)
     return False
-
-
-Function = Callable[[schema.Config], Sequence[Made] | None]
 
 
 def entry(root: str) -> Callable[[Function], Callable[[], None]]:

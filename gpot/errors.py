@@ -1,10 +1,25 @@
-"""Errors for users: what was asked, what was found, what to type next, in that order."""
+"""Errors for users: what was asked, what was found, what to type next, in that order.
+
+Messages speak Python, `chart="gaussian"`: whoever calls a function types its arguments. On the command line
+`gpot.config.advice` adds the options that set these.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class GpotError(Exception):
-    """Base of every error that gpot raises on purpose."""
+    """Base of every error that gpot raises on purpose.
+
+    advice: the arguments that the message asks for, `Class.argument` or `argument` -> value; `...` for any value. Their
+    names are those of `gpot.config.advice.OPTIONS`.
+    """
+
+    def __init__(self, *message: object, advice: Mapping[str, Any] | None = None) -> None:
+        super().__init__(*message)
+        self.advice = dict(advice or {})
 
 
 class BadInput(GpotError, ValueError):

@@ -32,27 +32,27 @@ BUDGET = "quick"
 
 def collect(outputs: Path) -> list[Path]:
     """Copy the results below a folder to docs/numbers. Returns the files that were written."""
-    written = []
+    paths = []
     for folder, prefix in SOURCES.items():
         for path in sorted((outputs / folder).glob("*.json")):
             result = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(result, dict) and result.get("budget", BUDGET) != BUDGET:
                 print(f"left out, budget {result['budget']}: {path}")
                 continue
-            written.append(_write(f"{prefix}{path.stem}", result))
-    return written
+            paths.append(_write(f"{prefix}{path.stem}", result))
+    return paths
 
 
 def released_vaes(pretrained: Path) -> dict[str, Any]:
     """Dataset -> how its released VAE was trained: settings, steps, seconds."""
-    found = {}
+    by_dataset = {}
     for path in sorted((pretrained / "vae").glob("*/manifest.json")):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         settings = {key: manifest["config"][key] for key in ("vae", "optimizer")}
-        found[manifest["config"]["dataset"]["name"]] = {
+        by_dataset[manifest["config"]["dataset"]["name"]] = {
             **settings, "steps": manifest["metrics"].get("steps"), "duration": manifest["duration"],
         }  # fmt: skip
-    return found
+    return by_dataset
 
 
 def _write(name: str, result: Any) -> Path:

@@ -25,17 +25,17 @@ from gpot.store import Artifact
 
 def models(config: Config, workshop: Workshop) -> list[Artifact]:
     """What is worth training once for all."""
-    found = []
+    artifacts = []
     for row in report_rows(config):
         dataset = row.config.dataset
         if isinstance(dataset, ImagesConfig):
-            found.append(workshop.make(vae_stage(row.config)))
+            artifacts.append(workshop.make(vae_stage(row.config)))
         if isinstance(dataset, MnistConfig):
-            found.append(workshop.make(latents_stage(row.config)))
-        found.append(workshop.make(flow_stage(row.config)))
+            artifacts.append(workshop.make(latents_stage(row.config)))
+        artifacts.append(workshop.make(flow_stage(row.config)))
         if row.row.moves:
-            found += [workshop.make(gp_stage(repetition)) for repetition in row.configs]
-    return list({artifact.key: artifact for artifact in found}.values())
+            artifacts += [workshop.make(gp_stage(repetition)) for repetition in row.configs]
+    return list({artifact.key: artifact for artifact in artifacts}.values())
 
 
 @entry("report")

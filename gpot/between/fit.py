@@ -94,8 +94,8 @@ def monge_between(
     for step in range(steps):
         batch = torch.randint(len(x), (batch_size,), generator=generator).to(x.device)
         y = back(gp.transport(train[batch]))
-        found = _mostly_finite(y, "g^-1")
-        loss = descended(chosen, step / max(1, steps - 1))(x[batch][found], y[found]).mean()
+        finite = _mostly_finite(y, "g^-1")
+        loss = descended(chosen, step / max(1, steps - 1))(x[batch][finite], y[finite]).mean()
         if not loss.isfinite():
             raise TrainingDiverged(f"the cost must stay finite; it is {loss.item()} at step {step}. Lower lr={lr:g}.")
         optimizer.zero_grad()
@@ -135,9 +135,9 @@ def best_rotation(
     flip[0] = float(sign)
     with torch.no_grad():
         y = back(z)
-        found = y.isfinite().all(1)
-        ones = torch.ones_like(z[found][:, :1])
-        affine = torch.linalg.lstsq(torch.cat([z[found], ones], 1), y[found]).solution[:dim].T
+        finite = y.isfinite().all(1)
+        ones = torch.ones_like(z[finite][:, :1])
+        affine = torch.linalg.lstsq(torch.cat([z[finite], ones], 1), y[finite]).solution[:dim].T
     nearest = procrustes(x @ affine, z, allow_reflection=True)
     nearest = nearest if torch.linalg.det(nearest).sign().item() == sign else procrustes(x @ affine, z * flip) * flip
     candidates = [torch.diag(flip).to(z), nearest.to(z)]
@@ -176,11 +176,11 @@ def _cost(cost: Cost, x: Tensor, y: Tensor) -> float:
 
 def _mostly_finite(y: Tensor, what: str) -> Tensor:
     """The rows (n,) that are finite; BadInput if more than 1 % are not."""
-    found = y.detach().isfinite().all(1)
-    lost = int((~found).sum())
+    finite = y.detach().isfinite().all(1)
+    lost = int((~finite).sum())
     if lost > max(1.0, MAX_LOST * len(y)):
         raise BadInput(
             f"{what} is needed on the whole Gaussian side, and {lost} of {len(y)} points have no image; the flow is "
             "far from onto there: train it longer, or take one whose image is all of R^d (FFJORD, CP-Flow, splines)"
         )
-    return found
+    return finite

@@ -12,7 +12,7 @@ from gpot.errors import BadInput
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.estimate import Estimate
-from gpot.evaluation.likelihood import LogDetError, logdet_error
+from gpot.evaluation.likelihood import LogDetError, log_det_error
 from gpot.evaluation.optimum import discrete_optimum
 from gpot.maths.costs import Cost
 
@@ -77,6 +77,6 @@ def measure(
         n=len(z), lost=int((~kept).sum()), cost_start=before[0], cost_rotation=before[1], cost=cost_summary(x, y, cost),
         optimum=discrete_optimum(x, y, cost), independent=discrete_optimum(x, drawn, cost),
         gap=certificate(x, y, BATCH, max(1, len(x) // BATCH), generator, cost),
-        logdet_error=logdet_error(map_.gp, z[:EXACT]), round_trip=back[back.isfinite()].mean().item(),
+        logdet_error=log_det_error(map_.gp, z[:EXACT]), round_trip=back[back.isfinite()].mean().item(),
         n_steps=map_.gp.n_steps, seconds=seconds,
     )  # fmt: skip

@@ -15,10 +15,10 @@ from gpot.store import Artifact
 @entry("train_vae")
 def main(config: Config) -> list[Artifact]:
     workshop = open_workshop(config)
-    made = [workshop.make(stage) for stage in (vae_stage(config), latents_stage(config))]
-    for artifact in made:
+    artifacts = [workshop.make(stage) for stage in (vae_stage(config), latents_stage(config))]
+    for artifact in artifacts:
         print(artifact.folder)
-    return made
+    return artifacts
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import hydra
@@ -19,8 +19,8 @@ from gpot.errors import BadConfig
 from gpot.places import CONFIGS
 
 # Keys that the group `gp` had once, and what is typed now
-MOVED = {name: f"Type gp={name}, and its settings as gp.family.*." for name in ("mlp", "ridge", "spectral", "twist")}
-MOVED["velocity"] = "The option of the group says the family: type gp=mlp or gp=ridge."
+FORMER = {name: f"Type gp={name}, and its settings as gp.family.*." for name in ("mlp", "ridge", "spectral", "twist")}
+FORMER["velocity"] = "The option of the group says the family: type gp=mlp or gp=ridge."
 
 
 def to_config(tree: DictConfig, typed: Sequence[str] = ()) -> Config:
@@ -31,23 +31,22 @@ def to_config(tree: DictConfig, typed: Sequence[str] = ()) -> Config:
     config = cast(Config, OmegaConf.to_object(tree))
     config.typed = list(typed)
     refuse_added_keys(config)
-    read_paths(config)
+    read_paths(vars(config))
+    if config.pretrained is not None:
+        config.pretrained = os.path.expanduser(config.pretrained)
     check(config)
     return config
 
 
-def read_paths(config: Config) -> None:
-    """`~` is the home folder in every path of the config. Raises: BadConfig for an empty one."""
-    named = {"paths": vars(config.paths), "dataset": vars(config.dataset), "flow": vars(config.flow)}
-    named |= {"vae": vars(config.vae)} if config.vae is not None else {}
-    for group, options in named.items():
+def read_paths(groups: Mapping[str, Any]) -> None:
+    """`~` is the home folder in every path of these groups. Raises: BadConfig for an empty one."""
+    for group in ("paths", "dataset", "flow", "vae"):
+        options = {} if groups[group] is None else vars(groups[group])
         for name, value in options.items():
             if isinstance(value, str) and (group == "paths" or name in ("path", "weights")):
                 if not value.strip():
                     raise BadConfig(f"{group}.{name} was to be a path, and is empty. Type {group}.{name}=PATH.")
                 options[name] = os.path.expanduser(value)
-    if config.pretrained is not None:
-        config.pretrained = os.path.expanduser(config.pretrained)
 
 
 def refuse_added_keys(node: Any, path: str = "") -> None:
@@ -66,7 +65,7 @@ def refuse_added_keys(node: Any, path: str = "") -> None:
 def known_keys(name: str, keys: Sequence[str]) -> str:
     """The sentence that follows an unknown key: those that exist, and the nearest one."""
     near = difflib.get_close_matches(name, keys, n=1)
-    meant = MOVED.get(name) if "family" in keys else None
+    meant = FORMER.get(name) if "family" in keys else None
     meant = meant or (f"Did you mean '{near[0]}'?" if near else "")
     return f"The keys of this group are: {', '.join(keys)}. {meant}".rstrip()
 

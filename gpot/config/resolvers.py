@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
 
 from omegaconf import OmegaConf
 
-from gpot.data.own_files import columns, image_shape
+from gpot.config.advice import options
+from gpot.data import own_files
+from gpot.errors import BadConfig, GpotError
+
+T = TypeVar("T")
 
 
+def _with_options(resolve: Callable[[str | None], T]) -> Callable[[str | None], T]:
+    """OmegaConf hands on the message of an error, and not the error: the options to type are put into the message."""
+
+    @wraps(resolve)
+    def resolved(path: str | None) -> T:
+        try:
+            return resolve(path)
+        except GpotError as error:
+            raise BadConfig(f"{error}\n{options(error)}") from error
+
+    return resolved
+
+
+@_with_options
+def columns(path: str | None) -> int:
+    """`${columns:FILE}`: of the points."""
+    return own_files.columns(path)
+
+
+@_with_options
 def image_channels(path: str | None) -> int:
     """`${image_channels:FILE}`."""
-    return image_shape(path)[0]
+    return own_files.image_shape(path)[0]
 
 
+@_with_options
 def image_side(path: str | None) -> int:
     """`${image_side:FILE}`: pixels."""
-    return image_shape(path)[1]
+    return own_files.image_shape(path)[1]
 
 
 def passes(steps: int, n: int, batch: int) -> int:

@@ -456,6 +456,11 @@ class Config:
     multirun: Optional[str] = None  # of a job of a sweep: the sweep's name, by which its runs are grouped
 
     @property
+    def gp_seed(self) -> int:
+        """Of the GP flow alone: what comes before it has the run's."""
+        return self.seed if self.gp.seed is None else self.gp.seed
+
+    @property
     def gp_row(self) -> Row:
         """The row of the GP flow that this config trains."""
         return self.gp.family.row or self.penalty.row

@@ -80,7 +80,8 @@ class ArchiveImages:
         )  # fmt: skip
         if channels not in _MODES:
             raise BadConfig(
-                f"images of dataset '{name}' are read with 1 or 3 channels, got dataset.channels={channels}."
+                f"images of dataset '{name}' are read with 1 or 3 channels, got channels={channels}.",
+                advice={"channels": 3},
             )
 
     @cached_property
@@ -90,15 +91,17 @@ class ArchiveImages:
             if self.name not in REMOTES:
                 raise BadConfig(
                     f"dataset '{self.name}' names no archive, and only {', '.join(REMOTES)} can be fetched. Name an "
-                    "archive or a folder of images: dataset.path=PATH."
+                    "archive or a folder of images by its path.",
+                    advice={"path": ...},
                 )
             return fetch(REMOTES[self.name], self.folder, f"dataset '{self.name}'")
         path = Path(self.path)
         if not path.exists():
-            fetched = ", or null to have it fetched" if self.name in REMOTES else ""
+            fetched = ", or None to have it fetched" if self.name in REMOTES else ""
             raise DataMissing(
-                f"dataset.path names an archive or a folder of images, '{path}', and there is nothing. Correct the "
-                f"path{fetched}."
+                f"an archive or a folder of images was to be '{path}', and there is nothing. Correct the "
+                f"path{fetched}.",
+                advice={"path": ...},
             )
         return path
 
@@ -111,14 +114,16 @@ class ArchiveImages:
         if not matches:
             some = ", ".join(member.name for member in members[:_SHOWN]) + (", ..." if len(members) > _SHOWN else "")
             raise BadInput(
-                f"no file in '{self.archive}' fits dataset.pattern={self.pattern}; it holds {len(members)} files"
-                f"{': ' + some if some else ''}. Name another archive (dataset.path) or pattern."
+                f"no file in '{self.archive}' fits pattern={self.pattern!r}; it holds {len(members)} files"
+                f"{': ' + some if some else ''}. Name another archive (path) or pattern.",
+                advice={"path": ..., "pattern": ...},
             )
         for member, following in zip(matches, [*matches[1:], None], strict=True):
             if not member.regular:
                 raise BadInput(
                     f"'{member.name}' in '{self.archive}' was to be an image, and is a link or no regular file. "
-                    "Make an archive of the files themselves, or leave it out by dataset.pattern."
+                    "Make an archive of the files themselves, or leave it out by the pattern.",
+                    advice={"pattern": ...},
                 )
             if following is not None and member.name == following.name:
                 raise BadInput(
@@ -144,9 +149,7 @@ class ArchiveImages:
         with open_archive(self.archive) as archive:
             names = [member.name for member in archive.members() if member.name in rows]
             for name in track(names, len(names), f"reading {self.name}"):
-                with readable(
-                    f"the image '{name}' in '{self.archive}'", "Mend it, or leave it out by dataset.pattern."
-                ):
+                with readable(f"the image '{name}' in '{self.archive}'", "Mend it, or leave it out by the pattern."):
                     images[rows[name]] = decode(archive.read(name), self.size, self.channels)
         return torch.from_numpy(images)
 

@@ -85,8 +85,9 @@ def authors_weights(name: str) -> AuthorsWeights:
     """The published checkpoint of that name. Raises: BadConfig, with those there are."""
     if name not in AUTHORS:
         raise BadConfig(
-            f"weights=authors:{name} asks for a model that the authors published, and there are {', '.join(AUTHORS)}. "
-            "Choose the dataset of one of these, or leave models=authors and the options *_authors out."
+            f'weights="authors:{name}" asks for a model that the authors published, and there are '
+            f"{', '.join(AUTHORS)}. Choose one of these and its dataset, or none of the authors' models.",
+            advice={"models": "ours"},
         )
     return AUTHORS[name]
 

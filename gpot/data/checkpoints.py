@@ -21,7 +21,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from gpot.data.unpickle import Made, Name, read_pickle
+from gpot.data.unpickle import Construction, Name, read_pickle
 from gpot.errors import BadInput
 
 MAX_BYTES = 1 << 30
@@ -126,10 +126,10 @@ def _read_stream(file: IO[bytes], what: str, size: int) -> tuple[Any, Loader]:
     used: dict[str, _Storage] = {}
 
     def refer(reference: Any) -> Any:
-        found = _reference(reference)
-        if isinstance(found, _Storage) and used.setdefault(found.key, found) != found:
-            raise BadInput(f"{what} describes its storage {found.key} in two ways.")
-        return found
+        entry = _reference(reference)
+        if isinstance(entry, _Storage) and used.setdefault(entry.key, entry) != entry:
+            raise BadInput(f"{what} describes its storage {entry.key} in two ways.")
+        return entry
 
     content = read_pickle(file, what, refer)
     keys = read_pickle(file, what, _no_reference)
@@ -193,13 +193,13 @@ def _named_views(content: Any, what: str) -> Iterator[tuple[str, _View]]:
     if isinstance(content, dict):
         for name, value in content.items():
             yield str(name), _view(value, f"{name} of {what}")
-    elif isinstance(content, Made):
+    elif isinstance(content, Construction):
         yield from _of_module(content, what)
     else:
         raise BadInput(f"{what} was to hold a state dict or a module, and holds {type(content).__name__}.")
 
 
-def _of_module(top: Made, what: str) -> Iterator[tuple[str, _View]]:
+def _of_module(top: Construction, what: str) -> Iterator[tuple[str, _View]]:
     todo, visits = [("", top)], 0
     while todo:
         prefix, module = todo.pop()
@@ -216,22 +216,22 @@ def _of_module(top: Made, what: str) -> Iterator[tuple[str, _View]]:
             if value is not None:
                 yield f"{prefix}{name}", _view(value, f"{prefix}{name} of {what}")
         for name, value in modules.items():
-            if isinstance(value, Made):
+            if isinstance(value, Construction):
                 todo.append((f"{prefix}{name}.", value))
             elif value is not None:
                 raise BadInput(f"{what} was to have a module at '{prefix}{name}', and has {type(value).__name__}.")
 
 
 def _view(value: Any, what: str) -> _View:
-    if isinstance(value, Made) and value.by.path == _PARAMETER and value.arguments:
+    if isinstance(value, Construction) and value.by.path == _PARAMETER and value.arguments:
         value = value.arguments[0]
-    if isinstance(value, Made) and value.by.path == _TENSOR and len(value.arguments) >= 4:
+    if isinstance(value, Construction) and value.by.path == _TENSOR and len(value.arguments) >= 4:
         storage, offset, shape, strides = value.arguments[:4]
         plain = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides)
         if isinstance(storage, _Storage) and plain and all(map(_is_length, (offset, *shape, *strides))):
             return _fitting(_View(storage, offset, shape, strides), what)
-    made = value.by.path if isinstance(value, Made) else type(value).__name__
-    raise BadInput(f"{what} was to be a tensor, and is something else ({made}).")
+    kind = value.by.path if isinstance(value, Construction) else type(value).__name__
+    raise BadInput(f"{what} was to be a tensor, and is something else ({kind}).")
 
 
 def _fitting(view: _View, what: str) -> _View:

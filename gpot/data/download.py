@@ -56,7 +56,8 @@ def fetch(remote: Remote, folder: Path, needed_for: str) -> Path:
     except OSError as error:
         raise DataMissing(
             f"{needed_for} needs the file {remote.name}, which was to be downloaded into the folder '{folder}', and "
-            f"that cannot be written ({error.strerror}). Name another, or one that has the file: paths.data=FOLDER."
+            f"that cannot be written ({error.strerror}). Name another, or one that has the file.",
+            advice={"folder": ...},
         ) from error
     return path
 
@@ -77,7 +78,8 @@ def _download(remote: Remote, folder: Path, needed_for: str) -> None:
     raise DataMissing(
         f"{needed_for} needs the file {remote.name}, which is not in the folder '{folder}', and no address gave it:\n"
         + "\n".join(failures)
-        + "\nPut the file into that folder, or name the folder that has it: paths.data=FOLDER."
+        + "\nPut the file into that folder, or name the folder that has it.",
+        advice={"folder": ...},
     )
 
 
@@ -101,8 +103,8 @@ def _check(path: Path, remote: Remote, needed_for: str) -> None:
     if digest != expected:
         raise BadInput(
             f"{needed_for} needs {remote.name} with {algorithm} {expected}, and '{path}' has {digest}: it was cut "
-            "short or is another file. Move it away to have it downloaded again, or name another folder: "
-            "paths.data=FOLDER."
+            "short or is another file. Move it away to have it downloaded again, or name another folder.",
+            advice={"folder": ...},
         )
 
 

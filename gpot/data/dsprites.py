@@ -43,7 +43,7 @@ N_IMAGES = 737_280
 SIZE = 64
 
 _SUBPIXEL = 256  # vertices are rounded to 1/256 pixel, as a GPU with 8 sub-pixel bits does
-_DRAW_INSTEAD = "Set dataset.path=null to let gpot draw the images itself."
+_DRAW_INSTEAD = "Without a file gpot draws the images itself."
 _CHUNK = 2048  # images rasterised at once: about 40 MB of work space for the 150-gon
 
 
@@ -220,20 +220,23 @@ def load_official(path: str | Path) -> NDArray[np.uint8]:
     path = Path(path)
     if not path.is_file():
         raise DataMissing(
-            f"dataset.path names the official dSprites archive '{path}', and there is no such file. "
-            f"Correct the path. {_DRAW_INSTEAD}"
+            f"the official dSprites archive was to be '{path}', and there is no such file. "
+            f"Correct the path. {_DRAW_INSTEAD}",
+            advice={"path": None},
         )
     images, classes = _read_archive(path)
     if images.shape != (N_IMAGES, SIZE, SIZE) or classes.shape != (N_IMAGES, len(FACTORS)):
         raise BadInput(
             f"'{path}' must hold all {N_IMAGES} images of 64 x 64 and their classes; found images of shape "
-            f"{images.shape}, classes of shape {classes.shape}. {_DRAW_INSTEAD}"
+            f"{images.shape}, classes of shape {classes.shape}. {_DRAW_INSTEAD}",
+            advice={"path": None},
         )
     misplaced = np.flatnonzero(index_of(classes) != np.arange(N_IMAGES))
     if len(misplaced):
         raise BadInput(
             f"'{path}' must list the images in the official order (posY fastest); {len(misplaced)} rows are elsewhere, "
-            f"the first is row {int(misplaced[0])} with classes {classes[misplaced[0]].tolist()}. {_DRAW_INSTEAD}"
+            f"the first is row {int(misplaced[0])} with classes {classes[misplaced[0]].tolist()}. {_DRAW_INSTEAD}",
+            advice={"path": None},
         )
     return np.packbits(images.reshape(N_IMAGES, SIZE * SIZE), axis=1)
 
@@ -246,7 +249,11 @@ def _read_archive(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
                 return archive["imgs"], archive["latents_classes"]
             content = f"it holds {sorted(archive.files)}"
     except (ValueError, TypeError, OSError, EOFError, BadZipFile) as error:  # another format, pickled, cut short
-        raise BadInput(f"'{path}' is not a readable npz archive ({error}). {_DRAW_INSTEAD}") from error
+        raise BadInput(
+            f"'{path}' is not a readable npz archive ({error}). {_DRAW_INSTEAD}", advice={"path": None}
+        ) from error
     raise BadInput(
-        f"'{path}' is not the dSprites archive: {content}, and 'imgs' and 'latents_classes' are needed. {_DRAW_INSTEAD}"
+        f"'{path}' is not the dSprites archive: {content}, and 'imgs' and 'latents_classes' are needed. "
+        f"{_DRAW_INSTEAD}",
+        advice={"path": None},
     )

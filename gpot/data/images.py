@@ -48,7 +48,8 @@ def image_index(n_images: int | None, source: ImageSource) -> NDArray[np.int64]:
         return np.arange(len(source))
     if not 0 < n_images <= len(source):
         raise BadConfig(
-            f"dataset.n_images must lie in 1..{len(source)}, got {n_images}. Set it to null for all images."
+            f"n_images must lie in 1..{len(source)}, got {n_images}. Take n_images=None for all images.",
+            advice={"n_images": None},
         )
     rows = np.random.default_rng(_SUBSET_SEED).choice(len(source), n_images, replace=False)
     return np.sort(rows)

@@ -30,10 +30,15 @@ def point_array(names: Sequence[str]) -> str | None:
 def shape_of_points(path: str | None) -> tuple[int, int]:
     """Rows and columns of the points in an .npy or .npz file."""
     if path is None:
-        raise BadConfig("dataset=array needs a file of points, and dataset.path is null. Type dataset.path=points.npy.")
+        raise BadConfig(
+            "a data set of one's own needs a file of points, and got none. Give its path, points.npy say.",
+            advice={"path": "points.npy"},
+        )
     path = os.path.expanduser(path)
     if not Path(path).is_file():
-        raise BadConfig(f"dataset.path={path} was to hold points (n, d), and there is no such file. Check the path.")
+        raise BadConfig(
+            f"'{path}' was to hold points (n, d), and there is no such file. Check the path.", advice={"path": ...}
+        )
     try:
         if zipfile.is_zipfile(path):
             with np.load(path, allow_pickle=False) as arrays:
@@ -43,11 +48,11 @@ def shape_of_points(path: str | None) -> tuple[int, int]:
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except UNREADABLE as error:
         raise BadConfig(
-            f"dataset.path={path} was to be an .npy or .npz file ({error}). Save it with np.save(path, points)."
+            f"'{path}' was to be an .npy or .npz file ({error}). Save it with np.save(path, points)."
         ) from error
     if len(shape) != 2:
         raise BadConfig(
-            f"dataset.path={path} was to hold points of shape (n, d), alone or named 'x' or 'points', and holds "
+            f"'{path}' was to hold points of shape (n, d), alone or named 'x' or 'points', and holds "
             f"{shape}. Save them with np.save(path, points)."
         )
     return int(shape[0]), int(shape[1])
@@ -64,18 +69,24 @@ IMAGE_SIDES = (32, 64)  # that the network of the VAE is made for
 def shape_of_images(path: str | None) -> tuple[int, int, int]:
     """Number, channels and side of the images in an .npy file of shape (n, S, S) or (n, C, S, S), S = 32 or 64."""
     if path is None:
-        raise BadConfig("dataset=latents needs a file of images, and got none. Type dataset.path=images.npy.")
+        raise BadConfig(
+            "images of one's own need a file, and got none. Give its path, images.npy say.",
+            advice={"path": "images.npy"},
+        )
     if not Path(path).is_file():
-        raise BadConfig(f"dataset.path={path} was to hold images (n, C, S, S), and there is no such file.")
+        raise BadConfig(
+            f"'{path}' was to hold images (n, C, S, S), and there is no such file. Check the path.",
+            advice={"path": ...},
+        )
     try:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except UNREADABLE as error:
         raise BadConfig(
-            f"dataset.path={path} was to be an .npy file of images ({error}). Save it with np.save(path, images)."
+            f"'{path}' was to be an .npy file of images ({error}). Save it with np.save(path, images)."
         ) from error
     if len(shape) not in (3, 4) or shape[-1] != shape[-2] or shape[-1] not in IMAGE_SIDES:
         raise BadConfig(
-            f"dataset.path={path} was to hold images of shape (n, S, S) or (n, C, S, S) with S of 32 or 64, and holds "
+            f"'{path}' was to hold images of shape (n, S, S) or (n, C, S, S) with S of 32 or 64, and holds "
             f"{shape}. Resize the images, channels first."
         )
     return shape[0], (1 if len(shape) == 3 else shape[1]), shape[-1]

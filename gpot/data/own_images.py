@@ -38,7 +38,7 @@ class OwnImages:
         kind = self.images.dtype.kind
         if kind not in "bf" and self.images.dtype != np.uint8:
             raise BadInput(
-                f"dataset.path={self.path} was to hold booleans, bytes or floats, and holds {self.images.dtype}. "
+                f"'{self.path}' was to hold booleans, bytes or floats, and holds {self.images.dtype}. "
                 "Convert the images: (array / array.max()).astype('float32')."
             )
         images = np.asarray(self.images[index])
@@ -53,12 +53,12 @@ class OwnImages:
         low, high = float(images.min()), float(images.max())
         if images.dtype.kind == "f" and not (low >= 0 and high <= 1):  # also NaN
             raise BadInput(
-                f"dataset.path={self.path} holds floats, which must lie in [0, 1], and go from {low:.4g} to "
+                f"'{self.path}' holds floats, which must lie in [0, 1], and go from {low:.4g} to "
                 f"{high:.4g}. Scale them, and leave images with NaN out."
             )
         if images.dtype.kind == "u" and high <= 1:
             raise BadInput(
-                f"dataset.path={self.path} holds bytes, which go up to 255, and the largest here is {high:.0f}. Save "
+                f"'{self.path}' holds bytes, which go up to 255, and the largest here is {high:.0f}. Save "
                 "images of 0 and 1 as booleans: np.save(path, array.astype(bool))."
             )
 

@@ -2,8 +2,8 @@
 
 A pickle is a program for a stack machine, and Python's own reader runs what it says: any function of any module. Here
 the same program builds numbers, strings, tuples, lists, dicts and sets; a class or function that it names stays a name
-(:class:`Name`), and what it would make with one is a record of what it was to be made of (:class:`Made`). So a pickled
-module can be read without the code of its classes, and a hostile one builds at most odd records.
+(:class:`Name`), and what it would make with one is a record of what it was to be made of (:class:`Construction`). So a
+pickled module can be read without the code of its classes, and a hostile one builds at most odd records.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Name:
 
 
 @dataclass(eq=False)
-class Made:
+class Construction:
     """What a pickle would have made by calling `by` with `arguments`, and the attributes it would have given it."""
 
     by: Name
@@ -132,7 +132,7 @@ class _Machine:
     def build(self) -> None:
         """Attributes for what is on top: of a record they are kept, of a container they say nothing about its items."""
         state, target = self.pop(), self.top()
-        if isinstance(target, Made):
+        if isinstance(target, Construction):
             for part in state if isinstance(state, tuple) else (state,):
                 if isinstance(part, dict):
                     target.attributes.update(part)
@@ -169,7 +169,7 @@ def _make(by: Name, arguments: tuple[Any, ...]) -> Any:
         if not isinstance(members, list | tuple | set):
             raise _Refused("it makes a set of what is no list")
         return {_scalar(member) for member in members}
-    return Made(by, arguments)
+    return Construction(by, arguments)
 
 
 def _pairs(items: Any) -> list[tuple[Any, Any]]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gpot.evaluation.energy import cube_energy
     from gpot.evaluation.estimate import Estimate
     from gpot.evaluation.fidelity import Guard
-    from gpot.evaluation.likelihood import LogDetError, logdet_error, nll, nll_exact
+    from gpot.evaluation.likelihood import LogDetError, log_det_error, nll, nll_exact
     from gpot.evaluation.optimum import discrete_w2
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "cost_summary",
     "cube_energy",
     "discrete_w2",
-    "logdet_error",
+    "log_det_error",
     "nll",
     "nll_exact",
 ]
@@ -36,7 +36,7 @@ __getattr__, __dir__ = names_on_demand(
         "cost_summary": "gpot.evaluation.cost",
         "cube_energy": "gpot.evaluation.energy",
         "discrete_w2": "gpot.evaluation.optimum",
-        "logdet_error": "gpot.evaluation.likelihood",
+        "log_det_error": "gpot.evaluation.likelihood",
         "nll": "gpot.evaluation.likelihood",
         "nll_exact": "gpot.evaluation.likelihood",
     },

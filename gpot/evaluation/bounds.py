@@ -85,5 +85,5 @@ def gaps(potential: Potential, x: Tensor, z: Tensor) -> tuple[Tensor, float]:
     """2 (u(z) + u*(x) - <x, z>) of each pair (n,), in float64 and never negative, and the largest residual."""
     t, y = potential.coordinates(x.cpu(), z.cpu())
     parts = list(zip(t.split(_CHUNK), y.split(_CHUNK), strict=True))
-    found = [conjugates(potential.network, *part) for part in track(parts, len(parts), "conjugates of a potential")]
-    return 2.0 * torch.cat([c.gap for c in found]), torch.cat([c.residual for c in found]).max().item()
+    pieces = [conjugates(potential.network, *part) for part in track(parts, len(parts), "conjugates of a potential")]
+    return 2.0 * torch.cat([c.gap for c in pieces]), torch.cat([c.residual for c in pieces]).max().item()

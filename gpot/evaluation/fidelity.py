@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gpot.errors import FidelityLost
-from gpot.evaluation.likelihood import LogDetError, logdet_error
+from gpot.evaluation.likelihood import LogDetError, log_det_error
 from gpot.gp.base import GaussianPreserving
 
 
@@ -23,12 +23,12 @@ from gpot.gp.base import GaussianPreserving
 class Words:
     """How a caller spells its settings, for the advice in errors."""
 
-    tolerance: str = "gp.logdet_tolerance"
-    max_steps: str = "gp.max_steps"
-    n_steps: str = "gp.n_steps"
-    rate: str = "optimizer.gp.lr"
-    length: str = "gp.epochs"
-    chart: str = "gp.chart=gaussian"
+    tolerance: str = "tolerance"
+    max_steps: str = "max_steps"
+    n_steps: str = "n_steps"
+    rate: str = "the learning rate"
+    length: str = "epochs"
+    chart: str = 'chart="gaussian"'
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Guard:
 
     def measure(self, z: Tensor) -> Fidelity:
         """The exact log-determinant error of the map as it is, and its lost particles, at z (n, d)."""
-        return Fidelity(logdet_error(self.gp, z), float(self.gp.escaped(z)))
+        return Fidelity(log_det_error(self.gp, z), float(self.gp.escaped(z)))
 
     def judge(self, fidelity: Fidelity, when: str) -> str | None:
         """None where the law holds; otherwise the grid is refined, and the sentence that says so is returned.
@@ -78,14 +78,19 @@ class Guard:
         if refine is None or self.gp.n_steps is None:
             raise FidelityLost(
                 f"the map must preserve the Gaussian to rounding; {state}. Lower {words.rate}, or accept less with "
-                f"{words.tolerance}."
+                f"{words.tolerance}.",
+                advice={"lr": ..., "Guard.tolerance": ...},
             )
         if self.gp.n_steps >= self.max_steps:
             raise FidelityLost(
                 f"the discretized GP flow must preserve the Gaussian; {state}, and {words.max_steps}={self.max_steps} "
                 f"forbids a finer grid. Raise {words.max_steps}, take {words.chart}, lower {words.rate}, or accept "
-                f"less with {words.tolerance}."
-            )
+                f"less with {words.tolerance}.",
+                advice={
+                    "Guard.max_steps": ..., "GaussianPreservingFlow.chart": "gaussian",
+                    "lr": ..., "Guard.tolerance": ...,
+                },
+            )  # fmt: skip
         refine(min(self.max_steps, self.gp.n_steps + max(1, self.gp.n_steps // 2)))
         self.refinements += 1
         return f"{state}: refined to {self.gp.n_steps} steps"
@@ -93,11 +98,13 @@ class Guard:
     def nothing_kept(self) -> FidelityLost:
         """The error where no validation was within tolerance."""
         words = self.words
+        steps = {"GaussianPreservingFlow.n_steps": self.gp.n_steps} if self.gp.n_steps else {}
         finer = f"Set {words.n_steps}={self.gp.n_steps}, train" if self.gp.n_steps else "Train"
         return FidelityLost(
             f"the result is a validation that preserves the Gaussian to {self.tolerance:.1e} nats, and none did; the "
             f"grid was refined {self.refinements} times. {finer} for longer ({words.length}), or accept less with "
-            f"{words.tolerance}."
+            f"{words.tolerance}.",
+            advice=steps | {"length": ..., "Guard.tolerance": ...},
         )
 
 

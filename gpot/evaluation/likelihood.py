@@ -41,7 +41,7 @@ def nll_exact(gp: GaussianPreserving, z: Tensor, log_det: Tensor, chunk: int = 1
 
 
 @torch.no_grad()
-def logdet_error(gp: GaussianPreserving, z: Tensor, chunk: int = 1024) -> LogDetError:
+def log_det_error(gp: GaussianPreserving, z: Tensor, chunk: int = 1024) -> LogDetError:
     """How far the discretized s is from preserving the Gaussian at z (n, d): |log-determinant error| in nats."""
     error = gp.log_det_error(z, chunk).double()
     size = error.abs()

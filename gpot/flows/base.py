@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gpot.errors import BadInput, FlowRefused, GpotWarning, InverseNotAvailable
-from gpot.flows.handshake import ROWS, Handshake, called, checked_inverse, checked_points, checked_result, handshake
+from gpot.flows.handshake import ROWS, Handshake, called, handshake
 from gpot.flows.points import as_points, device_of, dtype_of
+from gpot.flows.results import checked_inverse, checked_points, checked_result
 
 
 @runtime_checkable
@@ -168,7 +169,7 @@ def require_shape(y: Tensor, flow: nn.Module, dim: int) -> Tensor:
     """y, if it is (n, dim) and of the dtype of the flow's parameters; otherwise BadInput says what to change."""
     name = type(flow).__name__
     if y.ndim != 2 or y.shape[1] != dim:
-        raise BadInput(f"{name} works on shape (n, {dim}), got {tuple(y.shape)}. Check dataset.dim against flow.dim.")
+        raise BadInput(f"{name} works on shape (n, {dim}), got {tuple(y.shape)}. Give it points of its dimension.")
     parameter = next(flow.parameters(), None)
     if parameter is not None and y.dtype != parameter.dtype:
         raise BadInput(

@@ -36,7 +36,8 @@ class BNAFFlow(nn.Module):
         if not tolerance > 0 or max_iterations < 1:
             raise BadConfig(
                 f"BNAF's inverse needs tolerance > 0 and max_iterations >= 1, got {tolerance} and {max_iterations}. "
-                "Type flow.tolerance=1e-6."
+                "Take tolerance=1e-6.",
+                advice={"BNAFFlow.tolerance": 1e-6},
             )
         self.dim = model.dim
         self.model = model
@@ -58,6 +59,7 @@ class BNAFFlow(nn.Module):
         """f^-1(z) with what was found of each row: `x`, `converged`, `residual`, `iterations`. Without gradients."""
         if self.inverse_method == "none":
             raise InverseNotAvailable(
-                "f^-1 of BNAF was asked for, and this flow has flow.inverse=none. Type flow.inverse=bisection."
+                'f^-1 of BNAF was asked for, and this flow has inverse="none". Build it with inverse="bisection".',
+                advice={"BNAFFlow.inverse": "bisection"},
             )
         return self.model.invert(require_shape(z, self, self.dim), self.tolerance, self.max_iterations)

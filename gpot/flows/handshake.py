@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gpot.errors import FlowRefused, InverseNotAvailable
 from gpot.flows.codes import Law, law_of
-from gpot.flows.points import device_of, dtype_of
+from gpot.flows.results import checked_inverse, checked_result, name_of
 from gpot.maths.transport import gaussian_log_density
 
 ROWS = 8  # of which the exact Jacobian is taken: a convention shows on any of them
@@ -49,72 +49,6 @@ class Handshake:
         return self.round_trip is not None
 
 
-def name_of(flow: Any) -> str:
-    """The flow as its owner knows it: adapters say what they adapt."""
-    return str(getattr(flow, "source_name", type(flow).__name__))
-
-
-def checked_result(result: Any, x: Tensor, flow: Any) -> tuple[Tensor, Tensor]:
-    """(z, log_det) of what a forward returned for x (n, d); a log_det (n, 1) is squeezed, anything else is refused."""
-    name, (n, d) = name_of(flow), x.shape
-    if isinstance(result, Tensor):
-        raise FlowRefused(
-            f"forward(x) returns (z, log_det), and that of {name} returns one tensor {tuple(result.shape)}; return "
-            'log|det dz/dx| (n,) too, or let it be computed: gpot.fit(flow, log_det="exact")'
-        )
-    if not isinstance(result, (tuple, list)) or len(result) != 2 or not all(isinstance(r, Tensor) for r in result):
-        found = f"{len(result)} values" if isinstance(result, (tuple, list)) else type(result).__name__
-        raise FlowRefused(
-            f"forward(x) returns two tensors, z and log_det, and that of {name} returns {found}; return (z, log_det), "
-            "or pass a pair of functions: gpot.fit((forward, inverse), x)"
-        )
-    z, log_det = result
-    if z.shape != x.shape:
-        raise FlowRefused(
-            f"{name} maps points {tuple(x.shape)} to codes {tuple(z.shape)}; z needs the shape of x: flatten what has "
-            "more axes, and leave out flows that change the dimension"
-        )
-    if log_det.shape == (n, 1) and n != 1:
-        log_det = log_det.squeeze(1)
-    if log_det.shape != (n,):
-        if log_det.numel() != n:
-            each = " (one value per coordinate: type log_det.sum(1))" if log_det.shape == (n, d) else ""
-            raise FlowRefused(
-                f"log_det has one value per row, shape ({n},), and that of {name} has the shape "
-                f"{tuple(log_det.shape)}{each}; return log|det dz/dx| of each row"
-            )
-        log_det = log_det.reshape(n)
-    return z, log_det
-
-
-def checked_inverse(result: Any, z: Tensor, flow: Any) -> Tensor:
-    """x of what an inverse returned for z (n, d): a tensor, or the first of a pair (x, log_det)."""
-    x = result[0] if isinstance(result, (tuple, list)) and len(result) == 2 else result
-    if not isinstance(x, Tensor) or x.shape != z.shape:
-        found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(result).__name__
-        raise FlowRefused(
-            f"inverse(z) returns x {tuple(z.shape)}, and that of {name_of(flow)} returns {found}; return x alone, or "
-            "(x, log_det)"
-        )
-    return x
-
-
-def checked_points(x: Tensor, flow: Any, dim: int) -> Tensor:
-    """x, if it is (n, dim) and of the dtype and on the device of the flow."""
-    name = name_of(flow)
-    if x.ndim != 2 or x.shape[1] != dim:
-        raise FlowRefused(f"{name} works on shape (n, {dim}), got {tuple(x.shape)}; give one point per row")
-    dtype, device = dtype_of(flow, x.dtype), device_of(flow)
-    if x.dtype != dtype:
-        raise FlowRefused(
-            f"{name} computes in {dtype}, got points of {x.dtype}; type x.to({dtype}), or flow.to({x.dtype}) to keep "
-            "their digits"
-        )
-    if x.device != device and isinstance(flow, torch.nn.Module) and any(True for _ in flow.parameters()):
-        raise FlowRefused(f"{name} is on {device}, got points on {x.device}; type x.to('{device}')")
-    return x
-
-
 def handshake(
     flow: Any,
     x: Tensor,
@@ -137,8 +71,8 @@ def handshake(
     round_trip, notes = _check_inverse(flow, few, z.detach())
     law = None
     if data and len(x) >= LAW_ROWS:
-        law, said = _check_law(flow, x, round_trip is not None, generator)
-        notes += said
+        law, law_notes = _check_law(flow, x, round_trip is not None, generator)
+        notes += law_notes
     return Handshake(error, sign, round_trip, law, tuple(notes))
 
 
@@ -150,13 +84,15 @@ def called(flow: Any, what: str, y: Tensor) -> Any:
     except (FlowRefused, InverseNotAvailable):
         raise
     except Exception as error:
-        said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        missing = ("argument" in said and ("missing" in said or "required" in said)) or "context" in said.lower()
-        without = getattr(flow, "context", 0) is None and "shape" in said
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        missing = (
+            "argument" in reason and ("missing" in reason or "required" in reason)
+        ) or "context" in reason.lower()
+        without = getattr(flow, "context", 0) is None and "shape" in reason
         hint = f"call it yourself on a tensor {tuple(y.shape)} of {y.dtype} on {y.device} to see where"
         if missing or without:
             hint = "a conditional flow needs its context: type gpot.fit(flow, context=c)"
-        raise FlowRefused(f"{what} of {name_of(flow)} fails on {len(y)} rows ({said}); {hint}") from error
+        raise FlowRefused(f"{what} of {name_of(flow)} fails on {len(y)} rows ({reason}); {hint}") from error
 
 
 def _check_numbers(name: str, x: Tensor, z: Tensor, log_det: Tensor) -> None:
@@ -208,22 +144,22 @@ def _check_log_det(flow: Any, x: Tensor, z: Tensor, log_det: Tensor, orientation
         return math.nan, 1
     matrices, exactly = jacobian_of(flow, x)
     sign, exact = torch.linalg.slogdet(matrices.double())
-    given, tolerance = log_det.double(), _WRONG if exactly else _WRONG_DIFFERENCES
+    claim, tolerance = log_det.double(), _WRONG if exactly else _WRONG_DIFFERENCES
 
     def near(values: Tensor) -> bool:
         return bool(((values - exact).abs() <= tolerance + 0.01 * exact.abs()).all())
 
-    if not near(given):
-        said = {
-            "the log-determinant of the inverse: return its negative": -given,
-            "log p(x), the density and not the determinant: subtract log N(z; 0, I)": given
+    if not near(claim):
+        guesses = {
+            "the log-determinant of the inverse: return its negative": -claim,
+            "log p(x), the density and not the determinant: subtract log N(z; 0, I)": claim
             - gaussian_log_density(z.double()),
-            "the determinant itself: return its logarithm": given.abs().log(),
-            f"a mean over the {d} coordinates: return the sum": given * d,
-            "a sum over the batch: return one value per row": given / len(x),
+            "the determinant itself: return its logarithm": claim.abs().log(),
+            f"a mean over the {d} coordinates: return the sum": claim * d,
+            "a sum over the batch: return one value per row": claim / len(x),
         }
-        guess = next((words for words, values in said.items() if near(values)), None)
-        off = (given - exact).abs().max().item()
+        guess = next((words for words, values in guesses.items() if near(values)), None)
+        off = (claim - exact).abs().max().item()
         raise FlowRefused(
             f"log_det of {name} is to be log|det dz/dx|, and by automatic differentiation it is off by {off:.3g} nats: "
             + (f"it looks like {guess}" if guess else 'correct it, or type gpot.fit(flow, log_det="exact")')
@@ -234,13 +170,13 @@ def _check_log_det(flow: Any, x: Tensor, z: Tensor, log_det: Tensor, orientation
             f"det df/dx of {name} is positive at some rows and negative at others, so f folds and has no density; "
             "check the flow, or its inverse, for a branch that is not monotone"
         )
-    (found,) = signs
-    if orientation is not None and found != orientation:
+    (direction,) = signs
+    if orientation is not None and direction != orientation:
         raise FlowRefused(
             f"{name} reverses orientation (det df/dx < 0), which no flow of s undoes; type "
             'gpot.fit(flow, reflection="auto") or fit_rotation(x, z, allow_reflection=True)'
         )
-    return (given - exact).abs().max().item(), found
+    return (claim - exact).abs().max().item(), direction
 
 
 def jacobian_of(flow: Any, x: Tensor) -> tuple[Tensor, bool]:

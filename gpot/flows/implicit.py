@@ -43,12 +43,12 @@ def implicit_inverse(flow: Flow, z: Tensor) -> Tensor:
     flow = unfrozen(flow)
     with torch.no_grad():
         y = flow.inverse(z.detach())
-        found = y.isfinite().all(1)
-        at = torch.where(found[:, None], y, 0.0)  # any point: these rows are lost, and their Jacobian is not looked at
+        finite = y.isfinite().all(1)
+        at = torch.where(finite[:, None], y, 0.0)  # any point: these rows are lost, and their Jacobian is not looked at
         slopes = jacobian(forward_map(flow), at)
     # 0 as a number, and the gradient J^-1
     step, failed = torch.linalg.solve_ex(slopes, z - z.detach())
-    lost = ~found | (failed != 0) | ~step.detach().isfinite().all(1)
+    lost = ~finite | (failed != 0) | ~step.detach().isfinite().all(1)
     return torch.where(lost[:, None], torch.nan, y + step.masked_fill(lost[:, None], 0.0))
 
 

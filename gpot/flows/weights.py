@@ -47,30 +47,30 @@ def copy_released(module: nn.Module, tensors: Mapping[str, Tensor], path: str | 
     out. Values take the module's dtype and device. path: where the tensors are from, for errors.
     Raises BadInput with the names that are missing, unexpected, of another shape or kind, or not finite.
     """
-    found = _strip(tensors)
-    wanted = _strip(module.state_dict(keep_vars=True))
-    common = sorted(wanted.keys() & found.keys())
-    shapes = [(name, tuple(found[name].shape), tuple(wanted[name].shape)) for name in common]
+    source = _strip(tensors)
+    target = _strip(module.state_dict(keep_vars=True))
+    common = sorted(target.keys() & source.keys())
+    shapes = [(name, tuple(source[name].shape), tuple(target[name].shape)) for name in common]
     problems = {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - wanted.keys()),
+        "missing": sorted(target.keys() - source.keys()),
+        "unexpected": sorted(source.keys() - target.keys()),
         "of another shape": [f"{name} {has} instead of {needs}" for name, has, needs in shapes if has != needs],
         "of another kind": [
-            f"{name} {found[name].dtype} instead of {wanted[name].dtype}"
+            f"{name} {source[name].dtype} instead of {target[name].dtype}"
             for name in common
-            if found[name].is_floating_point() is not wanted[name].is_floating_point()
+            if source[name].is_floating_point() is not target[name].is_floating_point()
         ],
-        "not finite": [name for name in common if not found[name].isfinite().all()],
+        "not finite": [name for name in common if not source[name].isfinite().all()],
     }
     if any(problems.values()):
         listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
         raise BadInput(
-            f"'{path}' needs the {len(wanted)} tensors of {type(module).__name__}; it has {len(found)}. {listed}. "
+            f"'{path}' needs the {len(target)} tensors of {type(module).__name__}; it has {len(source)}. {listed}. "
             "Build the module with the dimension, widths and number of blocks of the saved model, or give its own file."
         )
     with torch.no_grad():
         for name in common:
-            wanted[name].copy_(found[name])
+            target[name].copy_(source[name])
 
 
 def _strip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -77,7 +77,10 @@ class GaussianPreservingFlow(GaussianPreserving):
     def refine(self, n_steps: int) -> None:
         """Set the number of time steps. Phi converges to the flow of the velocity at the order of the method."""
         if n_steps < 1:
-            raise BadConfig(f"a flow needs at least one time step, and got {n_steps}; the paper has gp.n_steps=15")
+            raise BadConfig(
+                f"a flow needs at least one time step, and got n_steps={n_steps}; the paper has n_steps=15",
+                advice={"GaussianPreservingFlow.n_steps": 15},
+            )
         self._n_steps = int(n_steps)
         self.steps.fill_(self._n_steps)
 
@@ -212,11 +215,12 @@ class GaussianPreservingFlow(GaussianPreserving):
         if at_start := count_outside(start):  # no number of steps helps these
             raise OutsideCube(
                 f"{asked}, {at_start} of them at the start: the frozen flow puts them so far out that erf rounds to 1. "
-                "Train that flow for longer (flow.epochs), or take the chart that has no wall (gp.chart=gaussian)"
+                'Train that flow for longer, or take the chart that has no wall (chart="gaussian")',
+                advice={"flow_length": ..., "GaussianPreservingFlow.chart": "gaussian"},
             )
         raise OutsideCube(
-            f"{asked}; take more steps (gp.n_steps={2 * self.n_steps}) or the chart that has no wall "
-            "(gp.chart=gaussian)"
+            f'{asked}; take more steps (n_steps={2 * self.n_steps}) or the chart that has no wall (chart="gaussian")',
+            advice={"GaussianPreservingFlow.n_steps": 2 * self.n_steps, "GaussianPreservingFlow.chart": "gaussian"},
         )
 
 

@@ -53,10 +53,10 @@ def fit_rotation(
 
 
 def _speak_of_reflection(x: Tensor, z: Tensor, q: Tensor) -> None:
-    found, free = (squared_euclidean(x, z @ turn.T).mean().item() for turn in (q, procrustes(x, z, True)))
-    if found - free > REFLECTION_GAIN * found:
+    cost, free = (squared_euclidean(x, z @ turn.T).mean().item() for turn in (q, procrustes(x, z, True)))
+    if cost - free > REFLECTION_GAIN * cost:
         warnings.warn(
-            f"the best rotation costs {found:.4g}, and the best reflection {free:.4g}. If f reverses orientation "
+            f"the best rotation costs {cost:.4g}, and the best reflection {free:.4g}. If f reverses orientation "
             "(det df/dx < 0) that one is needed: type fit_rotation(x, z, allow_reflection=True)",
             stacklevel=3,
         )
@@ -86,8 +86,8 @@ def descend_rotation(objective: Callable[[Tensor], Tensor], starts: Sequence[Ten
 
     descent.step(closure)
     with torch.no_grad():
-        found = turned()
-        return found if objective(found).item() < least else best
+        last = turned()
+        return last if objective(last).item() < least else best
 
 
 def check_orthogonal(q: Tensor) -> Tensor:

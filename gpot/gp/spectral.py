@@ -34,12 +34,14 @@ class SpectralVelocity(Velocity):
         if dim != 2:
             raise BadConfig(
                 f"the spectral velocity solves Euler's equations on a square, so dim=2 is needed, found dim={dim}; "
-                "take gp=mlp or gp=ridge, with penalty=euler_latent to come near Euler's equations"
+                "take MLPVelocity or RidgeVelocity, with the penalty of Euler's equations to come near them",
+                advice={"velocity": "mlp", "penalty": "euler_latent"},
             )
         if modes < 1 or n_steps < 1:
             raise BadConfig(
                 "the spectral velocity needs at least one sine per coordinate and one step of the solver, found "
-                f"modes={modes}, n_steps={n_steps}; try gp.family.modes=8 gp.family.n_steps=15"
+                f"modes={modes}, n_steps={n_steps}; try modes=8, n_steps=15",
+                advice={"SpectralVelocity.modes": 8, "SpectralVelocity.n_steps": 15},
             )
         self.n_steps = n_steps
         self.initial = nn.Parameter(torch.empty(modes, modes).uniform_(-initial_scale, initial_scale))
@@ -56,7 +58,8 @@ class SpectralVelocity(Velocity):
         if Chart(chart) is Chart.direct:
             raise BadConfig(
                 "the spectral velocity is given on the square, so it has the charts cube and gaussian, found direct; "
-                "type gp.chart=gaussian"
+                'take chart="gaussian"',
+                advice={"GaussianPreservingFlow.chart": "gaussian"},
             )
         at_points = {Chart.cube: cube_field, Chart.gaussian: gaussian_field}[Chart(chart)]
         path = self.coefficients()

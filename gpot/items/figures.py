@@ -1,7 +1,6 @@
 """Figures 1 to 4 from artefacts: the arrays that each shows, drawn by `gpot.report`.
 
-Each function takes (config, workshop, results of the rows, the exact optimum or None, folder) and returns the paths
-that it wrote.
+Each function takes what a figure is drawn from, and returns the paths that it wrote.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import copy
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,48 +55,75 @@ _ARROWS, _PATHS = 21, 150
 _WELL_INSIDE = 2.5  # a radius that few Gaussian particles pass: colours saturate there
 
 
-def particles(
-    config: Config, workshop: Workshop, results: Results, optimum: Optimum | None, folder: Path
-) -> list[Path]:
+@dataclass(frozen=True)
+class DrawnItem:
+    """An item of the paper whose rows are measured.
+
+    Arguments:
+        config: of the item.
+        workshop: where its models are.
+        results: of its rows.
+        optimum: the exact discrete optimum by law and size, where the item has one.
+        folder: where figures go.
+    """
+
+    config: Config
+    workshop: Workshop
+    results: Results
+    optimum: Optimum | None
+    folder: Path
+
+    def map_of(self, result: RowResult) -> MongeMap:
+        """The map of a row, which its evaluation has made: of the first of its seeds."""
+        config = result.row.config
+        return map_of(config, {stage.name: self.workshop.make(stage) for stage in stages_of(config, result.row.row)})
+
+    def data(self) -> Tensor:
+        """Held-out points, as many as a scatter plot can show."""
+        points = points_of(self.workshop.make(points_stage(self.config)))
+        return held_out(self.config.gp, self.config.evaluate, points)[:_PARTICLES]
+
+
+def particles(drawn: DrawnItem) -> list[Path]:
     """Figure 1: snapshots of Gaussian particles under the GP flow, and the same as an animation."""
-    gp = _map(_of(results, "flow+gp"), workshop).gp.flow_in_time
+    gp = drawn.map_of(_of(drawn.results, "flow+gp")).gp.flow_in_time
     assert gp is not None
     fine = copy.deepcopy(gp)  # the same velocity on a finer grid: a smoother animation
     fine.refine(_ANIMATED_STEPS)
-    z = torch.randn(_PARTICLES, 2, generator=torch.Generator().manual_seed(config.seed))
+    z = torch.randn(_PARTICLES, 2, generator=torch.Generator().manual_seed(drawn.config.seed))
     frames, times = gaussian_path(fine, z)
     lines = mesh_lines()
     mesh = gaussian_path(fine, lines.reshape(-1, 2))[0].reshape(len(frames), *lines.shape)
     colours = polar_colours(z.numpy(), radius=_WELL_INSIDE)
     snapshots = np.linspace(0, _ANIMATED_STEPS, _SNAPSHOTS).round().astype(int)
-    paths = save_figure(figure1(frames[snapshots], times[snapshots], colours, mesh[snapshots]), folder / "fig1")
-    return paths + animate_particles(frames, colours, folder / "fig1.gif", mesh=mesh)
+    paths = save_figure(figure1(frames[snapshots], times[snapshots], colours, mesh[snapshots]), drawn.folder / "fig1")
+    return paths + animate_particles(frames, colours, drawn.folder / "fig1.gif", mesh=mesh)
 
 
-def colours(config: Config, workshop: Workshop, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
+def colours(drawn: DrawnItem) -> list[Path]:
     """Figure 2: the data, and where the flow and the GP flow after it put each point."""
-    x = _some_data(config, workshop)
+    x = drawn.data()
     colour = polar_colours(x.numpy())
     columns = [Figure2Column("Data", x.numpy(), colour)]
     for key in ("flow", "flow+gp"):
-        result = _of(results, key)
-        codes = codes_of(_map(result, workshop), x, f"figure: {key}")
+        result = _of(drawn.results, key)
+        codes = codes_of(drawn.map_of(result), x, f"figure: {key}")
         columns.append(Figure2Column(_name(result), codes.numpy(), colour, _metrics(result)["cost"]))
-    return save_figure(figure2(columns), folder / "fig2")
+    return save_figure(figure2(columns), drawn.folder / "fig2")
 
 
-def meshes(config: Config, workshop: Workshop, results: Results, optimum: Optimum | None, folder: Path) -> list[Path]:
+def meshes(drawn: DrawnItem) -> list[Path]:
     """Figure 3: density, deformed mesh and coloured source of CP-Flow, BNAF and BNAF+GP; a second one of every other GP
     flow of the table; and their costs beside the exact optimum."""
-    x = _some_data(config, workshop)
+    x = drawn.data()
     colour = polar_colours(x.numpy())
     lines = mesh_lines()
     columns = {}
-    for result in results:
+    for result in drawn.results:
         key = result.row.key
         if key == "flow+rotation":
             continue
-        monge, metrics = _map(result, workshop), _metrics(result)
+        monge, metrics = drawn.map_of(result), _metrics(result)
         density, extent = density_grid(monge, x)
         paper = _paper(result)
         columns[key] = Figure3Column(
@@ -104,21 +131,19 @@ def meshes(config: Config, workshop: Workshop, results: Results, optimum: Optimu
             codes_of(monge, lines.reshape(-1, 2), f"figure: {key}").reshape(lines.shape).numpy(), density, extent,
             codes_of(monge, x, f"figure: {key}").numpy(), colour, paper.get("cost"), paper.get("nll_analytic"),
         )  # fmt: skip
-    paths = _printed_and_others(figure3, columns, ("cpflow", "flow", "flow+gp"), folder / "fig3")
-    return paths + _optimum(optimum, results, folder / "fig3_optimum")
+    paths = _printed_and_others(figure3, columns, ("cpflow", "flow", "flow+gp"), drawn.folder / "fig3")
+    return paths + _optimum(drawn.optimum, drawn.results, drawn.folder / "fig3_optimum")
 
 
-def trajectories(
-    config: Config, workshop: Workshop, results: Results, optimum: Optimum | None, folder: Path
-) -> list[Path]:
+def trajectories(drawn: DrawnItem) -> list[Path]:
     """Figure 4: the density with paths of particles, initial velocities in the square, and energies over time; a second
     one of every other GP flow of the table; and costs beside the exact optimum."""
-    x = _some_data(config, workshop)
+    x = drawn.data()
     columns = {}
-    for result in results:
+    for result in drawn.results:
         if not result.row.row.moves:
             continue
-        monge, metrics = _map(result, workshop), _metrics(result)
+        monge, metrics = drawn.map_of(result), _metrics(result)
         gp, flow = monge.gp.flow_in_time, monge.flow
         assert gp is not None  # couplings need three dimensions
         density, extent = density_grid(monge, x)
@@ -127,10 +152,12 @@ def trajectories(
         paper = _paper(result)
         columns[result.row.key] = Figure4Column(
             _name(result), metrics["cost"], metrics["energy"], density, extent, paths, grid, velocity,
-            paper.get("cost"), paper.get("energy"), metrics["energy_stderr"], times, _kinetic(gp, config.seed),
+            paper.get("cost"), paper.get("energy"), metrics["energy_stderr"], times, _kinetic(gp, drawn.config.seed),
         )  # fmt: skip
-    files = _printed_and_others(figure4, columns, ("flow+gp", "flow+gp+euler", "flow+gp+spectral"), folder / "fig4")
-    return files + _optimum(optimum, results, folder / "fig4_optimum")
+    files = _printed_and_others(
+        figure4, columns, ("flow+gp", "flow+gp+euler", "flow+gp+spectral"), drawn.folder / "fig4"
+    )
+    return files + _optimum(drawn.optimum, drawn.results, drawn.folder / "fig4_optimum")
 
 
 def _printed_and_others(
@@ -159,17 +186,6 @@ def _paper(result: RowResult) -> Mapping[str, float]:
     """What the paper prints of a row; of a variant, which is ours, nothing."""
     row = result.row
     return {} if ":" in row.key else paper_numbers(row.config.dataset.name, row.key, row.config.flow.name)
-
-
-def _map(result: RowResult, workshop: Workshop) -> MongeMap:
-    """The map of a row, which its evaluation has made: of the first of its seeds."""
-    config = result.row.config
-    return map_of(config, {stage.name: workshop.make(stage) for stage in stages_of(config, result.row.row)})
-
-
-def _some_data(config: Config, workshop: Workshop) -> Tensor:
-    """Held-out points, as many as a scatter plot can show."""
-    return held_out(config, points_of(workshop.make(points_stage(config))))[:_PARTICLES]
 
 
 def _initial_velocity(gp: GaussianPreservingFlow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from gpot.config.schema import Config
 from gpot.evaluation.traversals import informative
-from gpot.items.rows import RowResult
+from gpot.items.figures import DrawnItem
 from gpot.paper.rows import row_name
 from gpot.plots.importance import save_figure
 from gpot.plots.traversal_films import animate_traversals
 from gpot.plots.traversals import traversal_figure
-from gpot.stages.stage import Workshop
 
 
-def interpolations(
-    config: Config, workshop: Workshop, results: Sequence[RowResult], optimum: Any, folder: Path
-) -> list[Path]:
+def interpolations(drawn: DrawnItem) -> list[Path]:
     """`<item>_1.png`, ... a data point each, `<item>.gif`, and `<item>_traversals.npz` for the report page: `images`
     (panels, m, d, k, C, S, S) uint8 with the axes in the order of the figure, `panels`, `kl`, `values`."""
+    config, results, folder = drawn.config, drawn.results, drawn.folder
     item, settings = config.report.item, config.report.traversal
     first = results[0].artifact
     kl, values = first.array("kl.npy"), first.array("values.npy")

@@ -83,7 +83,7 @@ def _plane(results: Sequence[RowResult], lineage: Lineage) -> Arrays:
             continue
         parts = {stage: _part(lineage, result.artifact, stage) for stage in ("points", "flow", "gp")}
         config = result.row.config
-        x = held_out(config, points_of(parts["points"]))[:_PARTICLES]
+        x = held_out(config.gp, config.evaluate, points_of(parts["points"]))[:_PARTICLES]
         if not arrays:
             arrays["points"] = x.numpy()
             arrays["colours"] = (255 * polar_colours(x.numpy())).round().astype(np.uint8)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpot.config.schema import Config
 from gpot.stages.stage import Workshop
 from gpot.store import Artifact
 from gpot.tracking.loggers import pixels_of
 from gpot.tracking.names import REPORT_FIGURES, REPORT_TABLE
-from gpot.tracking.run import Run, describe, models_behind
+from gpot.tracking.run import Run, models_behind
+from gpot.tracking.run_logger import Description
 
 
 def publish(
-    config: Config, workshop: Workshop, rows: Sequence[Mapping[str, Any]], artifacts: Sequence[Artifact],
+    about: Callable[[], Description],
+    workshop: Workshop,
+    rows: Sequence[Mapping[str, Any]],
+    artifacts: Sequence[Artifact],
     files: Sequence[Path],
-) -> None:  # fmt: skip
+) -> None:
     """One run of the logger, none for `logger=none`.
 
     Arguments:
+        about: says what it is told of the item.
+        workshop: where the models are, and what opens the logger.
         rows: of the result's JSON.
         artifacts: what the rows were measured in.
         files: of the figures; the PNG among them are shown.
     """
-    with Run(partial(describe, config, "report"), workshop.open_logger) as run:
+    with Run(about, workshop.open_logger) as run:
         logger = run.open()
         if logger is None:
             return

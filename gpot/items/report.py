@@ -6,7 +6,8 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from gpot.config.schema import Config, DSpritesConfig, ImagesConfig
 from gpot.errors import BadConfig
 from gpot.evaluation.disentanglement.dci import Protocol
 from gpot.items import figures
+from gpot.items.figures import DrawnItem
 from gpot.items.interpolations import interpolations
 from gpot.items.page_arrays import behind_result, save_arrays
 from gpot.items.publish import publish
-from gpot.items.rows import RowResult, entries, paper_settings, row_results
+from gpot.items.rows import entries, paper_settings, report_rows, row_results
 from gpot.paper.items import Item
 from gpot.paper.rows import row_name
 from gpot.places import typed
@@ -29,6 +31,7 @@ from gpot.report.tables import write_all
 from gpot.report.terminal import terminal
 from gpot.stages.optimum import optimum_stage
 from gpot.stages.stage import Workshop
+from gpot.tracking.run import describe
 
 _FILE_WIDTH = 140  # of tables that go to a file or a pipe, in characters
 _KIB_PER_GB = 1e9 / 1024  # Linux gives the peak in KiB
@@ -58,7 +61,7 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
             f"{item.heading} shows points of the plane, and dataset '{config.dataset.name}' has {config.dataset.dim} "
             "dimensions. Give 2 columns, or type report.item=table2 for costs and likelihoods."
         )
-    results = row_results(config, workshop)
+    results = row_results(report_rows(config), item, workshop)
     optimum = None
     if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:
         optimum = json.loads(workshop.make(optimum_stage(config)).file("optimum.json").read_text())
@@ -68,7 +71,7 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
     rows.sort(key=lambda entry: entry["protocol"] == Protocol.continuous.value)
     folder = Path(config.paths.report)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = FIGURES.get(item, _none)(config, workshop, results, optimum, folder)
+    pictures = FIGURES.get(item, _none)(DrawnItem(config, workshop, results, optimum, folder))
     behind, arrays = behind_result(item, results, workshop)
     manifest = results[0].artifact.manifest
     payload: dict[str, Any] = {
@@ -80,14 +83,20 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
         "device": manifest["device"],
         "versions": manifest["versions"],
         "commit": manifest["commit"],
-        "command": command_of(config),
+        "command": command_of(config.typed),
         "rows": rows,
         **behind,
     }
     if optimum is not None:
         payload["optimum"] = optimum
     paths = [*write_all(folder, item.value, payload).values(), save_arrays(folder, item, arrays)]
-    publish(config, workshop, rows, [artifact for result in results for artifact in result.artifacts], pictures)
+    publish(
+        partial(describe, config, "report"),
+        workshop,
+        rows,
+        [artifact for result in results for artifact in result.artifacts],
+        pictures,
+    )
     console = Console()
     width = console.width if console.is_terminal else _FILE_WIDTH
     # a single column that is wider than the screen runs over: a line that wraps keeps its digits
@@ -95,9 +104,9 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
     return paths + pictures
 
 
-def command_of(config: Config) -> str:
+def command_of(overrides: Sequence[str]) -> str:
     """What to type for the same result. Paths say where it is, not what it is, and are left out."""
-    what = [override for override in config.typed if not override.lstrip("+").startswith(("paths.", "hydra."))]
+    what = [override for override in overrides if not override.lstrip("+").startswith(("paths.", "hydra."))]
     return " ".join(filter(None, [typed("report"), shlex.join(what)]))
 
 
@@ -111,21 +120,21 @@ def _peak_memory_gb() -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2)
 
 
-def _none(config: Config, workshop: Workshop, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:
+def _none(drawn: DrawnItem) -> list[Path]:
     """An item of numbers alone."""
     return []
 
 
-def _importance(config: Config, workshop: Workshop, results: list[RowResult], optimum: Any, folder: Path) -> list[Path]:
+def _importance(drawn: DrawnItem) -> list[Path]:
     """Which code coordinate carries which factor, row by row."""
-    scores = [result.artifact.manifest["metrics"]["dci"][Protocol.with_shape.value] for result in results]
-    printed = [row_name(result.row.key, config.flow.name) for result in results]
+    scores = [result.artifact.manifest["metrics"]["dci"][Protocol.with_shape.value] for result in drawn.results]
+    printed = [row_name(result.row.key, drawn.config.flow.name) for result in drawn.results]
     matrices = [np.array(score["importance"]) for score in scores]
     figure = importance_figure(dict(zip(printed, matrices, strict=True)), scores[0]["factors"])
-    return save_figure(figure, folder / f"{config.report.item.value}_importance")
+    return save_figure(figure, drawn.folder / f"{drawn.config.report.item.value}_importance")
 
 
-FIGURES: dict[Item, Callable[[Config, Workshop, list[RowResult], Any, Path], list[Path]]] = {
+FIGURES: dict[Item, Callable[[DrawnItem], list[Path]]] = {
     Item.table1: _importance,
     Item.fig1: figures.particles,
     Item.fig2: figures.colours,

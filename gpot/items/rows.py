@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from gpot.config import sibling
-from gpot.config.schema import Config, ImagesConfig
+from gpot.config.schema import Config, GpConfig, ImagesConfig, OptimizerConfig, PenaltyConfig
 from gpot.evaluation.disentanglement.dci import Protocol
 from gpot.paper import names
 from gpot.paper.items import Item
@@ -21,7 +21,7 @@ from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import Row
 from gpot.stages.bounds import bounds_stage
 from gpot.stages.evaluate import evaluate_stage
-from gpot.stages.gp import n_epochs, own_seed
+from gpot.stages.gp import n_epochs
 from gpot.stages.stage import Workshop
 from gpot.stages.traversals import traversals_stage
 from gpot.store import Artifact
@@ -54,7 +54,7 @@ class ReportRow:
     @property
     def seeds(self) -> list[int]:
         """Of the GP flows; none for a row without one."""
-        return [own_seed(config).seed for config in self.configs] if self.row.moves else []
+        return [config.gp_seed for config in self.configs] if self.row.moves else []
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class RowResult:
         if not self.bounds:
             return measured
         bounded = [artifact.manifest["metrics"] for artifact in self.bounds]
-        found = names.with_stderr(names.BOUNDS)
-        return [own | {name: of[name] for name in found} for own, of in zip(measured, bounded, strict=True)]
+        bounds = names.with_stderr(names.BOUNDS)
+        return [own | {name: of[name] for name in bounds} for own, of in zip(measured, bounded, strict=True)]
 
     def repetitions(self) -> Iterator[tuple[Config, Artifact]]:
         """Each repetition with its config."""
@@ -96,7 +96,8 @@ def report_rows(config: Config) -> list[ReportRow]:
     """
     item = config.report.item
     if config.report.parts:
-        return [row for part in config.report.parts for row in _of_part(config, part)]
+        parts = [report_rows(sibling(config, part)) for part in config.report.parts]
+        return [row for rows in parts for row in _of_part(item, rows)]
     seeds = config.report.seeds if item.repeated else config.report.seeds[:1]
     coded = isinstance(config.dataset, ImagesConfig) and (item is Item.table1 or item.traversal)
     first = [ReportRow("latent", Row.latent, (config,))] if coded else []
@@ -110,26 +111,21 @@ def report_rows(config: Config) -> list[ReportRow]:
         if variant.flow is not None and variant.gp is None and variant.penalty is None:
             flows.append(ReportRow(variant.flow.name + suffix, Row.flow, (variant_config,)))
         else:
-            row = variant_config.gp_row
-            gps.append(ReportRow(row.value + suffix, row, _repeated(variant_config, seeds)))
+            row, gp = variant_config.gp_row, variant_config.gp
+            seeded = [dataclasses.replace(gp, seed=seed) for seed in seeds] or [gp]
+            configs = tuple(dataclasses.replace(variant_config, gp=each) for each in seeded)
+            gps.append(ReportRow(row.value + suffix, row, configs))
     own = [ReportRow("flow", Row.flow, (config,))]
     if not item.traversal:
         own += [ReportRow("flow+rotation", Row.rotation, (config,))]
     return [*first, *flows, *own, *gps]
 
 
-def _repeated(config: Config, seeds: Sequence[int]) -> tuple[Config, ...]:
-    """The config with each seed of the GP flow; with no seeds, as it is."""
-    if not seeds:
-        return (config,)
-    return tuple(dataclasses.replace(config, gp=dataclasses.replace(config.gp, seed=seed)) for seed in seeds)
-
-
-def _of_part(config: Config, part: str) -> Iterator[ReportRow]:
+def _of_part(item: Item, rows: Sequence[ReportRow]) -> Iterator[ReportRow]:
     """Of another item's rows, those that a collecting table is about: of settings the paper's own GP flows, of costs
     all that have one."""
-    printed = _SETTINGS_OF.get(config.report.item)
-    for row in report_rows(sibling(config, part)):
+    printed = _SETTINGS_OF.get(item)
+    for row in rows:
         if printed is None and row.row is not Row.latent:
             yield row
         elif printed is not None and row.key in printed:
@@ -157,7 +153,7 @@ def _configured(row: ReportRow) -> dict[str, Any]:
         "protocol": None,
         "seeds": [],
         **dict.fromkeys((*_SCORES, *_MEASURED)),
-        **_settings(config),
+        **_settings(config.gp, config.penalty, config.optimizer.gp),
         "n_steps": config.gp.n_steps,
         "n_parameters_flow": _size(families.network(config.flow, config.dataset.dim)),
         "n_parameters_gp": _size(families.gp_network(config.gp, config.dataset.dim)),
@@ -172,14 +168,14 @@ def _size(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def row_results(config: Config, workshop: Workshop) -> list[RowResult]:
+def row_results(rows: Sequence[ReportRow], item: Item, workshop: Workshop) -> list[RowResult]:
     """Each row with its evaluation, or its traversals where the item is about those, made where it is missing."""
     results = []
-    stage = traversals_stage if config.report.item.traversal else evaluate_stage
-    for row in report_rows(config):
-        log.info("%s: %s, row %s", config.report.item.value, row.config.dataset.name, row.key)
+    stage = traversals_stage if item.traversal else evaluate_stage
+    for row in rows:
+        log.info("%s: %s, row %s", item.value, row.config.dataset.name, row.key)
         artifacts = tuple(workshop.make(stage(each, row.row)) for each in row.configs)
-        bounded = config.report.item in _BOUNDED and row.row is not Row.latent
+        bounded = item in _BOUNDED and row.row is not Row.latent
         bounds = tuple(workshop.make(bounds_stage(each, row.row)) for each in row.configs) if bounded else ()
         results.append(RowResult(row, artifacts, bounds))
     return results
@@ -194,6 +190,7 @@ def entries(result: RowResult, item: Item) -> list[dict[str, Any]]:
     row, config = result.row, result.row.config
     scored = item is Item.table1 and all("dci" in metrics for metrics in result.metrics)
     measured = names.with_stderr(names.TRAVERSALS) if item.traversal else _MEASURED
+    settings = _settings(config.gp, config.penalty, config.optimizer.gp)
     rows = []
     for protocol in list(Protocol) if scored else [None]:
         scores = [{} if protocol is None else metrics["dci"][protocol.value] for metrics in result.metrics]
@@ -207,7 +204,7 @@ def entries(result: RowResult, item: Item) -> list[dict[str, Any]]:
             "seeds": row.seeds,
             **{name: _mean(each) for name, each in values.items()},
             **{f"{name}_spread": _spread(each) for name, each in values.items() if name in names.METRICS},
-            **(_settings(config) if result.metrics[0].get("n_parameters_gp") else {}),
+            **(settings if result.metrics[0].get("n_parameters_gp") else {}),
             "values": {name: each for name, each in values.items() if row.seeds and set(each) != {None}},
             "paper": {} if item.traversal else paper_numbers(
                 config.dataset.name, row.key, config.flow.name,
@@ -240,7 +237,6 @@ def _number(value: Any) -> float | int | None:
     return value
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def _settings(gp: GpConfig, penalty: PenaltyConfig, optimizer: OptimizerConfig) -> dict[str, Any]:
     """How the row's GP flow was trained, for comparison with Tables 3 and 4."""
-    epochs = n_epochs(config.gp, config.penalty)
-    return {"epochs": epochs, "batch_size": config.gp.batch_size, "lr": config.optimizer.gp.lr}
+    return {"epochs": n_epochs(gp, penalty), "batch_size": gp.batch_size, "lr": optimizer.lr}

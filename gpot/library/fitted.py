@@ -20,8 +20,8 @@ from gpot.errors import ArtifactCorrupt, BadInput, DataMissing, FlowRefused, Inv
 from gpot.evaluation.potential import PotentialFit
 from gpot.flows.adapters import adapt
 from gpot.flows.base import FrozenFlow, meet, pull_back
-from gpot.flows.handshake import name_of
 from gpot.flows.points import as_points, device_of, dtype_of
+from gpot.flows.results import name_of
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.monge import MongeMap
 from gpot.library.families import rebuilt
@@ -225,10 +225,10 @@ def load(
         raise FlowRefused(f"'{folder}' was fitted to a flow of {known['dtype']}, and this one has {here}; convert it")
     try:
         with torch.no_grad():
-            found = frozen.transform(probes.to(device_of(adapted))).cpu()
+            codes_now = frozen.transform(probes.to(device_of(adapted))).cpu()
     except InverseNotAvailable:
         raise
-    miss = (found - codes).abs().max().item() / (1.0 + codes.abs().max().item())
+    miss = (codes_now - codes).abs().max().item() / (1.0 + codes.abs().max().item())
     if not miss <= _SAME:
         raise FlowRefused(
             f"'{folder}' was fitted to {known['name']}, and this {name_of(adapted)} maps the {len(probes)} points "

@@ -167,11 +167,11 @@ def _units(x: Any, standardized: bool | Standardization, columns: Sequence[str] 
 
 
 def _met(frozen: FrozenFlow, data: Tensor | None, reflection: bool | str) -> Handshake | None:
-    wanted = 1 if reflection is False else None
+    orientation = 1 if reflection is False else None
     if data is not None:
-        return handshake(frozen.flow, data, data=True, orientation=wanted)
+        return handshake(frozen.flow, data, data=True, orientation=orientation)
     meeting = meet(frozen.flow)
-    if meeting is not None and wanted is not None and meeting.orientation < 0:
+    if meeting is not None and orientation is not None and meeting.orientation < 0:
         raise FlowRefused(
             "the flow reverses orientation (det df/dx < 0), which no flow of s undoes; type reflection='auto'"
         )

@@ -79,7 +79,7 @@ def descend(
     start, every = clock(), max(1, training.steps // _VALIDATIONS)
     z_guard, best, state = pairs.z_held[:_GUARD_POINTS], Best(), copy.deepcopy(gp.state_dict())
     x_held, z_held = pairs.x_held[:COST_POINTS], pairs.z_held[:COST_POINTS]
-    seen: list[Validation] = []
+    validations: list[Validation] = []
     since, level, tail, ended = 0, math.inf, None, "all steps done"
     step = 0
 
@@ -93,9 +93,9 @@ def descend(
             log.warning("%s", refined)
         if best.offer(value, step, guard.within):
             state = copy.deepcopy(gp.state_dict())
-        seen.append(Validation(step, clock() - start, value, fidelity.error.mean, n_steps))
+        validations.append(Validation(step, clock() - start, value, fidelity.error.mean, n_steps))
         if observe is not None:
-            observe(seen[-1])
+            observe(validations[-1])
         if guard.within and value < level * (1 - _FALL):
             level, since = value, 0
         else:
@@ -124,7 +124,7 @@ def descend(
                 step += 1
                 if step % every == 0:
                     validate()
-                    show(step, seen[-1])
+                    show(step, validations[-1])
                     if tail is None and since >= _PATIENCE and position > 0.3:
                         tail, ended = (step, position), "the held-out cost stopped falling"
             validate()
@@ -138,7 +138,7 @@ def descend(
     if best.at < 0:
         raise guard.nothing_kept()
     gp.load_state_dict(state)
-    return Course(tuple(seen), best.at, step, guard.refinements, ended)
+    return Course(tuple(validations), best.at, step, guard.refinements, ended)
 
 
 def _position(
@@ -158,16 +158,16 @@ def _shown(steps: int, progress: bool) -> Iterator[Callable[[int, Validation], N
     """A bar in a terminal, and lines through `logging` elsewhere."""
     console = Console(stderr=True)
 
-    def words(seen: Validation) -> str:
-        return f"cost {seen.cost:.4g}  log-det error {seen.log_det_error:.1e}"
+    def words(validation: Validation) -> str:
+        return f"cost {validation.cost:.4g}  log-det error {validation.log_det_error:.1e}"
 
     if not progress:
-        yield lambda step, seen: None
+        yield lambda step, validation: None
     elif not console.is_interactive:
-        yield lambda step, seen: log.info("step %d/%d  %s", step, steps, words(seen))
+        yield lambda step, validation: log.info("step %d/%d  %s", step, steps, words(validation))
     else:
         columns = (TextColumn("train s"), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("ETA"),
                    TimeRemainingColumn(), TextColumn("{task.fields[words]}"))  # fmt: skip
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("", total=steps, words="")
-            yield lambda step, seen: bar.update(task, completed=step, words=words(seen))
+            yield lambda step, validation: bar.update(task, completed=step, words=words(validation))

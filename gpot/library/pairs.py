@@ -38,11 +38,11 @@ def from_prior(flow: FrozenFlow, n: int, like: Tensor, seed: int, until: float |
     """
     generator = torch.Generator().manual_seed(seed)
     held = min(_HELD_OUT, max(2, n // 4))
-    kept, lost, drawn, wanted = [], 0, 0, n + held
-    starts = range(0, wanted, _CHUNK)
+    kept, lost, drawn, total = [], 0, 0, n + held
+    starts = range(0, total, _CHUNK)
     with torch.no_grad():
         for start in track(starts, len(starts), "draw samples of the flow") if progress else starts:
-            z = torch.randn(min(_CHUNK, wanted - start), flow.dim, generator=generator, dtype=torch.float64).to(like)
+            z = torch.randn(min(_CHUNK, total - start), flow.dim, generator=generator, dtype=torch.float64).to(like)
             x = flow.inverse(z)
             good = x.isfinite().all(1)
             lost += int((~good).sum())

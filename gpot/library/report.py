@@ -14,7 +14,7 @@ from gpot.evaluation.bounds import GapBound, fenchel_young_bound
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.estimate import Estimate
-from gpot.evaluation.likelihood import LogDetError, logdet_error, nll
+from gpot.evaluation.likelihood import LogDetError, log_det_error, nll
 from gpot.evaluation.potential import PotentialFit
 from gpot.flows.base import FrozenFlow
 from gpot.gp.base import GaussianPreserving
@@ -161,7 +161,7 @@ def measure(
         exchange=certificate(x, s, batch, max(1, min(4, len(x) // batch)), torch.Generator().manual_seed(0), cost),
         bound=None if bound is None else upper_bound(x, s, cost, bound),
         nll=density,
-        density=logdet_error(gp, z[few]),
+        density=log_det_error(gp, z[few]),
         log_det_of_f=log_det_of_f,
         round_trip=round_trip,
         points=len(x),

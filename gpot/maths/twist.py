@@ -35,7 +35,8 @@ def plane_counts(dim: int) -> tuple[int, int]:
     if dim < 3:
         raise BadConfig(
             f"a twist coupling turns planes by angles that depend on the other coordinates, so it needs dim >= 3, and "
-            f"got dim={dim}; take gp=ridge"
+            f"got dim={dim}; take a ridge field, which has any dimension",
+            advice={"velocity": "ridge"},
         )
     planes = dim // 2
     return (planes + 1) // 2, planes // 2

@@ -80,8 +80,8 @@ def with_written_gradient(
                 return functools.reduce(torch.add, products)[..., 0], *(None for _ in saved)
 
             def of_moving(*values: Tensor) -> Tensor:
-                given = dict(zip(moving, values, strict=True))
-                return formula(*(given.get(k, value) for k, value in enumerate(inputs)))
+                variables = dict(zip(moving, values, strict=True))
+                return formula(*(variables.get(k, value) for k, value in enumerate(inputs)))
 
             at = tuple(inputs[k] for k in moving)
             return torch.func.jvp(of_moving, at, tuple(along.values()))[1], *(None for _ in saved)

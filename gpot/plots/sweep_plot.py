@@ -45,7 +45,8 @@ def sweep_figure(question: str, x: str, panels: Sequence[Panel]) -> Figure:
     """
     if not panels:
         raise BadInput(
-            "a sweep's figure needs a panel, and got none. Name metrics that its results have: sweep.metrics."
+            "a sweep's figure needs a panel, and got none. Name metrics that its results have.",
+            advice={"metrics": ...},
         )
     figure = Figure(figsize=(WIDTH, 3.4 if len(panels[0].lines) < 5 else 3.8), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]

@@ -18,6 +18,7 @@ import jinja2
 from gpot.errors import BadInput, DataMissing
 from gpot.paper import names
 from gpot.report import summary, tables
+from gpot.report.grids import grids
 
 Result = Mapping[str, Any]
 
@@ -37,10 +38,10 @@ def typed_numbers(template: str) -> list[str]:
     >>> typed_numbers("Table 2 (`seed=1`): the cost falls to 5.3, printed {{ 3 }}")
     ['cost falls to 5.3, printed']
     """
-    words = _NOT_MEASURED.sub(lambda found: "\0" * len(found.group()), template)
+    words = _NOT_MEASURED.sub(lambda match: "\0" * len(match.group()), template)
     return [
-        words[max(0, found.start() - 14) : found.end() + 9].replace("\0", "").strip()
-        for found in re.finditer(r"\d[\d.,]*(?<=\d)", words)
+        words[max(0, number.start() - 14) : number.end() + 9].replace("\0", "").strip()
+        for number in re.finditer(r"\d[\d.,]*(?<=\d)", words)
     ]
 
 
@@ -81,10 +82,10 @@ class Numbers:
     def row(self, name: str, row: str, dataset: str | None = None, protocol: str | None = None) -> Result:
         """The one row of an item with these labels; of an item with protocols that with shape."""
         rows = [r for r in self.result(name)["rows"] if r["row"] == row and dataset in (None, r.get("dataset"))]
-        wanted = protocol or ("with_shape" if any(r.get("protocol") for r in rows) else None)
-        rows = [r for r in rows if r.get("protocol") == wanted]
+        factors = protocol or ("with_shape" if any(r.get("protocol") for r in rows) else None)
+        rows = [r for r in rows if r.get("protocol") == factors]
         if len(rows) != 1:
-            raise BadInput(f"a document asks for row '{row}' of {name} ({dataset}, {wanted}); {len(rows)} rows fit.")
+            raise BadInput(f"a document asks for row '{row}' of {name} ({dataset}, {factors}); {len(rows)} rows fit.")
         return rows[0]
 
     def value(
@@ -113,11 +114,10 @@ class Numbers:
         result = dict(self.result(name))
         if dataset is not None:
             result["rows"] = [row for row in result["rows"] if row.get("dataset") == dataset]
-        found = [grid for grid in tables.grids(result) if grid.title == title]
-        if not found:
-            titles = ", ".join(grid.title for grid in tables.grids(result))
-            raise BadInput(f"a document asks for table '{title}' of {name}, which has {titles}.")
-        grid = tables.without_empty(found[0])
+        by_title = {grid.title: grid for grid in grids(result)}
+        if title not in by_title:
+            raise BadInput(f"a document asks for table '{title}' of {name}, which has {', '.join(by_title)}.")
+        grid = tables.without_empty(by_title[title])
         return "\n".join([*tables.grid_markdown(grid), "", grid.note])
 
     def made(self, name: str, *keys: str) -> str:

@@ -10,7 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from gpot.report.tables import Grid, Row, grids, provenance, title
+from gpot.report.grids import Grid, Row, grids
+from gpot.report.tables import provenance, title
 
 _FRAME = 3  # characters around a cell: a rule and a space on each side
 
@@ -79,12 +80,12 @@ def _parts(layout: _Layout, width: int) -> list[list[int]]:
         start += n
         if start <= layout.n_labels:
             continue
-        needed = _width(wide, group)
-        if not parts or needed > room:
+        of_group = _width(wide, group)
+        if not parts or of_group > room:
             parts.append([*labels])
             room = width - 1 - _width(wide, labels)
         parts[-1] += group
-        room -= needed
+        room -= of_group
     return parts
 
 

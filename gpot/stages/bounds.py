@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from gpot.config.choices import Source
 from gpot.config.plain import plain
-from gpot.config.schema import Config
+from gpot.config.schema import Config, EvaluateConfig, GpConfig
 from gpot.errors import BadConfig
 from gpot.evaluation.bounds import bound_by, choose_potential
 from gpot.evaluation.cost import cost_summary
@@ -45,12 +44,12 @@ def potential_stage(config: Config) -> Stage:
     }  # fmt: skip
     flow = flow_stage(config)
     inputs = (flow, points_stage(config)) if config.gp.source is Source.data else (flow,)
-    return Stage("potential", 1, settings, inputs, partial(_fit, config), config.seed, partly=("latents",))
+    return Stage("potential", 1, config, settings, inputs, _fit, partly=("latents",))
 
 
-def _fit(config: Config, bench: Bench) -> Mapping[str, Any]:
-    start = time.process_time()
-    x, z = _pairs(config, bench)
+def _fit(bench: Bench) -> Mapping[str, Any]:
+    start, config = time.process_time(), bench.config
+    x, z = _pairs(bench)
     z = z @ procrustes(x, z).T
     drawn = time.process_time()
     bounds = config.bounds
@@ -71,21 +70,21 @@ def bounds_stage(config: Config, row: Row) -> Stage:
     """
     if row is Row.latent:
         raise BadConfig("codes that nothing maps have no cost to bound; ask for the bounds of a flow's row or a GP row")
-    settings: dict[str, Any] = {"row": row.value, "law": _held_out_law(config), "seed": config.seed}
-    settings |= settings_of(config, row)
+    settings: dict[str, Any] = {"row": row.value, "law": _held_out_law(config.gp, config.evaluate), "seed": config.seed}
+    settings |= settings_of(config.flow, config.gp, row)
     inputs = (*stages_of(config, row), potential_stage(config))
-    return Stage("bounds", 1, settings, inputs, partial(_bound, config), config.seed, partly=("latents",))
+    return Stage("bounds", 1, config, settings, inputs, _bound, partly=("latents",))
 
 
-def _bound(config: Config, bench: Bench) -> Mapping[str, Any]:
-    start = time.process_time()
+def _bound(bench: Bench) -> Mapping[str, Any]:
+    start, config = time.process_time(), bench.config
     monge = map_of(config, bench.inputs)
     if config.gp.source is Source.prior:
         what, draw = "pulling held-out prior samples back", generator(config.seed, 2)
         x = prior_pairs(monge.flow, config.evaluate.n_prior, draw, what)[0]
     else:
-        points = points_by_rows(config, bench)
-        x = points.read(held_out_rows(config, points.n))
+        points = points_by_rows(bench)
+        x = points.read(held_out_rows(config.gp, config.evaluate, points.n))
     z = codes_of(monge, x, "mapping held-out points")
     inside = torch.isfinite(z).all(1)
     bound = bound_by(Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL)), x[inside], z[inside])
@@ -96,19 +95,20 @@ def _bound(config: Config, bench: Bench) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _held_out_law(config: Config) -> dict[str, Any]:
-    law: dict[str, Any] = {"source": config.gp.source.value}
-    if config.gp.source is Source.prior:
-        return law | {"n_prior": config.evaluate.n_prior}
-    return law | {"n_data": config.evaluate.n_data, "n_validation": config.gp.n_validation}
+def _held_out_law(gp: GpConfig, evaluate: EvaluateConfig) -> dict[str, Any]:
+    law: dict[str, Any] = {"source": gp.source.value}
+    if gp.source is Source.prior:
+        return law | {"n_prior": evaluate.n_prior}
+    return law | {"n_data": evaluate.n_data, "n_validation": gp.n_validation}
 
 
-def _pairs(config: Config, bench: Bench) -> tuple[Tensor, Tensor]:
+def _pairs(bench: Bench) -> tuple[Tensor, Tensor]:
     """Pairs (x, f(x)) of the law that GP flows learn from, apart from the held-out ones."""
+    config = bench.config
     flow, n = load_flow(config, bench.inputs["flow"]), config.bounds.n_train
     if config.gp.source is Source.prior:
         x, z, _ = prior_pairs(flow, n, generator(config.seed, 6), "pulling prior samples back for a bound")
         return x, z
-    points = points_by_rows(config, bench)
+    points = points_by_rows(bench)
     x = points.read(split(points.n)[0][:n])
     return x, push(flow, x)

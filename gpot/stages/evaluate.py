@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gpot.config.choices import Source
 from gpot.config.plain import strict, without
-from gpot.config.schema import Config, DSpritesConfig, PointsConfig
+from gpot.config.schema import Config, DSpritesConfig, EvaluateConfig, GpConfig, PointsConfig
 from gpot.data import dsprites
-from gpot.data.images import image_index
 from gpot.data.points import Standardization
 from gpot.errors import BadConfig, FidelityLost, InverseNotAvailable
 from gpot.evaluation.certificate import certificate
@@ -24,7 +24,7 @@ from gpot.evaluation.disentanglement.dci import Protocol, dci_scores, official_s
 from gpot.evaluation.disentanglement.mig import mig
 from gpot.evaluation.disentanglement.sap import sap
 from gpot.evaluation.energy import cube_energy
-from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
+from gpot.evaluation.likelihood import log_det_error, nll, nll_exact
 from gpot.gp.monge import MongeMap
 from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
@@ -33,7 +33,7 @@ from gpot.stages.flow import prior_pairs, split
 from gpot.stages.maps import CHUNK, codes_of, map_of, settings_of, stages_of
 from gpot.stages.points import PointRows, points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
-from gpot.stages.vae import groups, source_of
+from gpot.stages.vae import images_of
 
 
 def evaluate_stage(config: Config, row: Row) -> Stage:
@@ -46,35 +46,36 @@ def evaluate_stage(config: Config, row: Row) -> Stage:
     # the exact discrete transport problems are a stage of their own
     measured = without(config.evaluate, "optimum_sizes", "optimum_repeats")
     settings: dict[str, Any] = {"row": row.value, "evaluate": measured, "seed": config.seed}
-    settings |= settings_of(config, row)
+    settings |= settings_of(config.flow, config.gp, row)
     if config.gp.source is Source.data:
         settings["law"] = {"source": config.gp.source.value, "n_validation": config.gp.n_validation}
     if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
         settings["units"] = "data"
-    measure = partial(_measure, config, row)
-    return Stage("evaluate", 2, settings, stages_of(config, row), measure, config.seed, partly=("latents",))
+    return Stage("evaluate", 2, config, settings, stages_of(config, row), partial(_measure, row), partly=("latents",))
 
 
-def _measure(config: Config, row: Row, bench: Bench) -> Mapping[str, Any]:
-    points, monge = points_by_rows(config, bench), map_of(config, bench.inputs)
+def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
+    config = bench.config
+    points, monge = points_by_rows(bench), map_of(config, bench.inputs)
     metrics: dict[str, Any] = {}
     if isinstance(config.dataset, DSpritesConfig):
-        metrics |= _disentanglement(config, points, monge)
+        metrics |= _disentanglement(config.evaluate, config.seed, images_of(config).index(), points, monge)
     if row is not Row.latent:
-        metrics |= _transport(config, row, points.read(held_out_rows(config, points.n)), monge, points.units)
+        data = points.read(held_out_rows(config.gp, config.evaluate, points.n))
+        metrics |= _transport(row, data, monge, points.units, bench)
     (bench.folder / "metrics.json").write_text(json.dumps(strict(metrics), indent=2, allow_nan=False) + "\n")
     return metrics
 
 
-def held_out_rows(config: Config, n: int) -> Tensor:
+def held_out_rows(gp: GpConfig, evaluate: EvaluateConfig, n: int) -> Tensor:
     """Rows of n points that took no part in training: of a GP flow that learns from data, nor in the choice of its best
     epoch."""
     rows = split(n)[1]
-    chosen_by = config.gp.n_validation if config.gp.source is Source.data else 0
-    rows = rows[chosen_by : chosen_by + config.evaluate.n_data]
-    if config.gp.source is Source.data and len(rows) < config.evaluate.certificate_batch:
+    chosen_by = gp.n_validation if gp.source is Source.data else 0
+    rows = rows[chosen_by : chosen_by + evaluate.n_data]
+    if gp.source is Source.data and len(rows) < evaluate.certificate_batch:
         raise BadConfig(
-            f"evaluation needs at least evaluate.certificate_batch={config.evaluate.certificate_batch} held-out "
+            f"evaluation needs at least evaluate.certificate_batch={evaluate.certificate_batch} held-out "
             f"points, and {len(rows)} are left of {n} after 80 % for training and "
             f"gp.n_validation={chosen_by} for validation. Give more points, or set a smaller gp.n_validation or "
             "evaluate.certificate_batch."
@@ -82,19 +83,22 @@ def held_out_rows(config: Config, n: int) -> Tensor:
     return rows
 
 
-def held_out(config: Config, points: Tensor) -> Tensor:
+def held_out(gp: GpConfig, evaluate: EvaluateConfig, points: Tensor) -> Tensor:
     """Those rows of the points (n, d)."""
-    return points[held_out_rows(config, len(points))]
+    return points[held_out_rows(gp, evaluate, len(points))]
 
 
-def _disentanglement(config: Config, points: PointRows, monge: MongeMap) -> dict[str, Any]:
-    """DCI, MIG and SAP of the row's codes by both protocols, on the split of the printed table."""
-    evaluate = config.evaluate
+def _disentanglement(
+    evaluate: EvaluateConfig, seed: int, index: NDArray[np.int64], points: PointRows, monge: MongeMap
+) -> dict[str, Any]:
+    """DCI, MIG and SAP of the row's codes by both protocols, on the split of the printed table.
+
+    index: rows of dSprites, whose factors they say.
+    """
     assert evaluate.n_dci_train is not None and evaluate.n_dci_test is not None
     labelled = np.concatenate(official_split(points.n, evaluate.n_dci_train, evaluate.n_dci_test))
     codes = codes_of(monge, points.read(torch.from_numpy(labelled)), "codes of the labelled images").numpy()
     escaped = ~np.isfinite(codes).all(1)
-    index = image_index(groups(config)[0].n_images, source_of(config))
     values = dsprites.values_of(dsprites.classes_of(index[labelled]))
     kept = np.flatnonzero(~escaped)
     part = kept < evaluate.n_dci_train
@@ -102,9 +106,9 @@ def _disentanglement(config: Config, points: PointRows, monge: MongeMap) -> dict
     for protocol in Protocol:
         factors = protocol.factors(values)
         halves = (codes[kept[part]], factors[kept[part]], codes[kept[~part]], factors[kept[~part]])
-        scores = dci_scores(*halves, regressor=evaluate.regressor, alpha=evaluate.alpha, seed=config.seed)
+        scores = dci_scores(*halves, regressor=evaluate.regressor, alpha=evaluate.alpha, seed=seed)
         gap = mig(codes[kept], factors[kept])
-        separated = sap(*halves, discrete=[name == "shape" for name in protocol.factor_names], seed=config.seed)
+        separated = sap(*halves, discrete=[name == "shape" for name in protocol.factor_names], seed=seed)
         metrics["dci"][protocol.value] = {
             "disentanglement": scores.disentanglement,
             "completeness": scores.completeness,
@@ -122,14 +126,13 @@ def _disentanglement(config: Config, points: PointRows, monge: MongeMap) -> dict
     return metrics
 
 
-def _transport(
-    config: Config, row: Row, data: Tensor, monge: MongeMap, units: Standardization | None
-) -> dict[str, Any]:
+def _transport(row: Row, data: Tensor, monge: MongeMap, units: Standardization | None, bench: Bench) -> dict[str, Any]:
     """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out.
 
     Of standardized data the likelihoods, and `cost_units` beside the cost, are in the units of the user's file.
     """
-    flow, gp, evaluate = monge.flow, monge.gp, config.evaluate
+    config, flow, gp = bench.config, monge.flow, monge.gp
+    evaluate = config.evaluate
     metrics: dict[str, Any] = {"n_parameters_flow": sum(p.numel() for p in flow.parameters())}
     from_prior = config.gp.source is Source.prior
     if from_prior:
@@ -161,7 +164,7 @@ def _transport(
     ok = s_data.isfinite().all(1)
     analytic = nll(s_data[ok], (log_det + gp_log_det)[ok])
     samples = torch.randn(evaluate.n_exact, flow.dim, generator=generator(config.seed, 4))
-    error = logdet_error(gp, samples.to(flow.device))
+    error = log_det_error(gp, samples.to(flow.device))
     metrics |= {
         "nll_analytic": analytic.mean, "nll_stderr": analytic.stderr,
         "nll_exact": nll_exact(gp, z[ok], log_det[ok]).mean,

@@ -19,12 +19,13 @@ from gpot.data.datamodule import ArrayDataModule
 from gpot.data.weights import load_weights, weights_hash
 from gpot.errors import BadConfig, FlowRefused
 from gpot.flows.base import FrozenFlow, pull_back
+from gpot.paper.rows import Row
 from gpot.progress import track
 from gpot.stages.points import points_in, points_stage
 from gpot.stages.stage import WEIGHTS, Bench, Stage, generator
 from gpot.store import Artifact
 from gpot.tracking.names import VAL_NLL
-from gpot.tracking.run import describe, paper_lines
+from gpot.tracking.run import paper_lines
 from gpot.training import families
 from gpot.training.callbacks import KeepBest
 from gpot.training.fit import fit, intervals
@@ -61,28 +62,29 @@ def flow_stage(config: Config) -> Stage:
             "dim": config.dataset.dim,
             "sha256": weights_hash(flow.weights, partial(families.network, flow, config.dataset.dim)),
         }
-        return Stage("flow", 1, {"flow": frozen}, (), partial(_load, config), config.seed)
+        return Stage("flow", 1, config, {"flow": frozen}, (), _load)
     settings = {
         "flow": families.training_settings(flow),
         "optimizer": adam_settings(config.optimizer.flow),
         "seed": config.seed,
     }
-    inputs, build = (points_stage(config),), partial(_train, config)
-    return Stage("flow", 1, settings, inputs, build, config.seed, run=partial(describe, config, "flow"))
+    return Stage("flow", 1, config, settings, (points_stage(config),), _train, logged=True)
 
 
-def _load(config: Config, bench: Bench) -> Mapping[str, Any]:
+def _load(bench: Bench) -> Mapping[str, Any]:
+    config = bench.config
     flow = families.network(config.flow, config.dataset.dim, training=True)
     load_weights(flow, str(config.flow.weights), Path(config.paths.data))
     return bench.keep(flow, None)
 
 
-def _train(config: Config, bench: Bench) -> Mapping[str, Any]:
-    flow = families.network(config.flow, config.dataset.dim, training=True)
-    return bench.keep(flow, partial(_fit, flow, points_in(bench.inputs), config, bench))
+def _train(bench: Bench) -> Mapping[str, Any]:
+    flow = families.network(bench.config.flow, bench.config.dataset.dim, training=True)
+    return bench.keep(flow, partial(_fit, flow, points_in(bench.inputs), bench))
 
 
-def _fit(flow: nn.Module, points: Tensor, config: Config, bench: Bench) -> Mapping[str, Any]:
+def _fit(flow: nn.Module, points: Tensor, bench: Bench) -> Mapping[str, Any]:
+    config = bench.config
     train, validation = split(len(points))
     batch = min(config.flow.batch_size, len(train))
     steps = config.flow.epochs * (len(train) // batch)
@@ -97,10 +99,10 @@ def _fit(flow: nn.Module, points: Tensor, config: Config, bench: Bench) -> Mappi
     logger = bench.open_logger()
     keep = KeepBest(VAL_NLL, flow)
     module = FlowModule(flow, families.log_likelihood(config.flow, flow), config.optimizer.flow, steps)
-    callbacks = [keep] if logger is None else [keep, PaperLines(paper_lines(config, "flow"))]
+    lines = PaperLines(paper_lines(config.dataset.name, config.flow.name, Row.flow))
     fit(
-        module, data, config, epochs=epochs, work=bench.work, name="flow", optimizer=config.optimizer.flow,
-        callbacks=callbacks, logger=logger,
+        module, data, config.device, seed=config.seed, epochs=epochs, work=bench.work, name="flow",
+        optimizer=config.optimizer.flow, callbacks=[keep] if logger is None else [keep, lines], logger=logger,
     )  # fmt: skip
     keep.restore()
     return {VAL_NLL: keep.best, "best_epoch": keep.best_epoch}
@@ -149,10 +151,11 @@ def pairs_stage(config: Config) -> Stage:
         "flow": families.evaluation_settings(config.flow),
     }  # fmt: skip
     inputs = (flow_stage(config), points_stage(config)) if gp.source is Source.data else (flow_stage(config),)
-    return Stage("pairs", 1, settings, inputs, partial(_pair, config), config.seed, on_demand=True)
+    return Stage("pairs", 1, config, settings, inputs, _pair, on_demand=True)
 
 
-def _pair(config: Config, bench: Bench) -> Mapping[str, Any]:
+def _pair(bench: Bench) -> Mapping[str, Any]:
+    config = bench.config
     flow, gp = load_flow(config, bench.inputs["flow"]), config.gp
     sizes, lost = (gp.n_train, gp.n_validation), 0
     if gp.source is Source.prior:

@@ -28,10 +28,10 @@ from gpot.paper.rows import row_name
 from gpot.stages.flow import flow_stage, load_flow, pairs_stage
 from gpot.stages.points import points_of, points_stage
 from gpot.stages.stage import WEIGHTS, Bench, Stage
-from gpot.stages.vae import load_vae, vae_stage
+from gpot.stages.vae import images_of, load_vae, vae_stage
 from gpot.store import Artifact
 from gpot.tracking.names import VAL_COST
-from gpot.tracking.run import describe, paper_lines
+from gpot.tracking.run import paper_lines
 from gpot.tracking.run_logger import RunLogger
 from gpot.training import families
 from gpot.training.callbacks import FidelityGuard
@@ -47,11 +47,6 @@ _SHOWN_POINTS = 3000
 _GUARD_POINTS = 512  # held-out points of the exact log-determinant: its mean is then known to a few percent
 
 
-def own_seed(config: Config) -> Config:
-    """The config whose `seed` is that of the GP flow alone: what comes before it keeps the run's."""
-    return config if config.gp.seed is None else dataclasses.replace(config, seed=config.gp.seed)
-
-
 def n_epochs(gp: GpConfig, penalty: PenaltyConfig) -> int:
     """Epochs of a run: those with a penalty have another number (Table 4), couplings without an ODE have their own."""
     if isinstance(gp.family, TwistConfig):
@@ -63,7 +58,7 @@ def gp_stage(config: Config) -> Stage:
     """The GP flow (`weights.safetensors`: velocity, rotation, number of steps): the best of the validations at which it
     kept the Gaussian."""
     gp, pairs = config.gp, pairs_stage(config)
-    config = own_seed(config)
+    config = dataclasses.replace(config, seed=config.gp_seed)  # of the GP flow alone
     penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
         "gp": families.gp_settings(gp) | {"epochs": n_epochs(gp, config.penalty)},
@@ -71,16 +66,16 @@ def gp_stage(config: Config) -> Stage:
         "optimizer": adam_settings(config.optimizer.gp),
         "seed": config.seed,
     }
-    build, run = partial(_train, config), partial(describe, config, "gp")
-    return Stage("gp", 1, settings, (pairs,), build, config.seed, run=run)
+    return Stage("gp", 1, config, settings, (pairs,), _train, logged=True)
 
 
-def _train(config: Config, bench: Bench) -> Mapping[str, Any]:
-    gp = families.gp_network(config.gp, config.dataset.dim)
-    return bench.keep(gp, partial(_fit, gp, config, bench))
+def _train(bench: Bench) -> Mapping[str, Any]:
+    gp = families.gp_network(bench.config.gp, bench.config.dataset.dim)
+    return bench.keep(gp, partial(_fit, gp, bench))
 
 
-def _fit(gp: GaussianPreserving, config: Config, bench: Bench) -> Mapping[str, Any]:
+def _fit(gp: GaussianPreserving, bench: Bench) -> Mapping[str, Any]:
+    config = bench.config
     logger = bench.open_logger()
     arrays = bench.inputs["pairs"].tensors("pairs.safetensors")
     x, z = arrays["x_train"], arrays["z_train"]
@@ -92,16 +87,16 @@ def _fit(gp: GaussianPreserving, config: Config, bench: Bench) -> Mapping[str, A
     data = ArrayDataModule((x, z), validation, batch_size=config.gp.batch_size, n_batches=n_batches, seed=config.seed)
     guard = FidelityGuard(
         gp, arrays["z_validation"][:_GUARD_POINTS], config.gp.logdet_tolerance, config.gp.max_steps,
-        None if logger is None else _flow_nll(config, bench, arrays["x_validation"][:_GUARD_POINTS]),
+        None if logger is None else _flow_nll(bench, arrays["x_validation"][:_GUARD_POINTS]),
     )  # fmt: skip
-    watching = [] if logger is None else _watching(config, bench, gp, logger)
+    watching = [] if logger is None else _watching(bench, gp, logger)
     module = GPModule(gp, config.penalty, config.optimizer.gp, epochs, epochs * n_batches)
     name = f"gp ({config.gp.name}, penalty {config.penalty.name})"
     stopped = None
     try:
         fit(
-            module, data, config, epochs=epochs, work=bench.work, name=name, optimizer=config.optimizer.gp,
-            callbacks=[guard, *watching], logger=logger,
+            module, data, config.device, seed=config.seed, epochs=epochs, work=bench.work, name=name,
+            optimizer=config.optimizer.gp, callbacks=[guard, *watching], logger=logger,
         )  # fmt: skip
     except (OutsideCube, FidelityLost) as error:
         if guard.best_epoch < 0:
@@ -121,25 +116,27 @@ def best_rotation(choice: RotationChoice, x: Tensor, z: Tensor) -> Tensor:
     return fit_rotation(x, z, allow_reflection=choice is RotationChoice.reflection)
 
 
-def _flow_nll(config: Config, bench: Bench, x: Tensor) -> float:
+def _flow_nll(bench: Bench, x: Tensor) -> float:
     """Mean negative log-likelihood of the frozen flow at x (n, d), nats."""
-    flow = load_flow(config, bench.read(flow_stage(config)))
+    flow = load_flow(bench.config, bench.read(flow_stage(bench.config)))
     return nll(*flow.forward(x.to(flow.device))).mean
 
 
-def _watching(config: Config, bench: Bench, gp: GaussianPreserving, logger: RunLogger) -> list[Callback]:
+def _watching(bench: Bench, gp: GaussianPreserving, logger: RunLogger) -> list[Callback]:
     """What a logger is shown beside the losses: the energy, the paper's numbers, pictures at intervals."""
-    watching: list[Callback] = [PaperLines(paper_lines(config, "gp"))]
+    config = bench.config
+    watching: list[Callback] = [PaperLines(paper_lines(config.dataset.name, config.flow.name, config.gp_row))]
     if gp.flow_in_time is not None:
         watching.append(Energy(gp.flow_in_time, config.seed))
     if config.logger.figures:
-        watching.append(FiguresAtIntervals(logger, _pictures(config, bench, gp), config.logger.figures))
+        watching.append(FiguresAtIntervals(logger, _pictures(bench, gp), config.logger.figures))
     return watching
 
 
-def _pictures(config: Config, bench: Bench, gp: GaussianPreserving) -> dict[str, Draw]:
+def _pictures(bench: Bench, gp: GaussianPreserving) -> dict[str, Draw]:
     """What is drawn of the training. A GP flow may be trained on samples of a flow whose data is not there: then
     nothing is drawn, and the log says why."""
+    config = bench.config
     flow = load_flow(config, bench.read(flow_stage(config)))
     try:
         points = bench.read(points_stage(config))
@@ -148,34 +145,35 @@ def _pictures(config: Config, bench: Bench, gp: GaussianPreserving) -> dict[str,
         return {}
     codes = None
     if isinstance(config.dataset, ImagesConfig):
-        decoder = load_vae(config, bench.read(vae_stage(config))).to(flow.device)
+        decoder = load_vae(images_of(config), bench.read(vae_stage(config))).to(flow.device)
         kl = torch.tensor(points.manifest["metrics"]["kl"], dtype=torch.float64)
         codes = ImageCodes(decoder.decode, kl, config.report.traversal, row_name(config.gp_row.value, config.flow.name))
     return live_figures(Live(flow, gp, points_of(points)[:_SHOWN_POINTS], codes))
 
 
-def load_gp(config: Config, artifact: Artifact) -> GaussianPreserving:
-    """The trained GP flow of an artefact, in eval mode on the device of the config."""
-    gp = families.gp_network(config.gp, config.dataset.dim).counting()  # of a particle that escapes training raises
+def load_gp(settings: GpConfig, dim: int, artifact: Artifact) -> GaussianPreserving:
+    """The trained GP flow of an artefact, in eval mode, on the CPU."""
+    gp = families.gp_network(settings, dim).counting()  # of a particle that escapes training raises
     gp.load_state_dict(load_file(artifact.file(WEIGHTS)))
-    return gp.to(config.device.first).eval().requires_grad_(False)
+    return gp.eval().requires_grad_(False)
 
 
-def rotation_alone(config: Config, pairs: Artifact) -> Rotation:
+def rotation_alone(choice: RotationChoice, pairs: Artifact) -> Rotation:
     """The best rotation of the pairs, and nothing after it."""
     arrays = pairs.tensors("pairs.safetensors")
-    rotation = best_rotation(config.gp.rotation, arrays["x_train"], arrays["z_train"])
-    return Rotation(config.dataset.dim, rotation).to(config.device.first)
+    rotation = best_rotation(choice, arrays["x_train"], arrays["z_train"])
+    return Rotation(len(rotation), rotation)
 
 
 def log_det_errors_stage(config: Config) -> Stage:
     """`errors.npy` (n,): |exact - analytic| log|det ds/dz| of the config's GP flow, nats, at fresh Gaussian points."""
     settings = {"n": _ERROR_POINTS, "seed": _ERROR_SEED}
-    return Stage("log_det_errors", 1, settings, (gp_stage(config),), partial(_log_det_errors, config), config.seed)
+    return Stage("log_det_errors", 1, config, settings, (gp_stage(config),), _log_det_errors)
 
 
-def _log_det_errors(config: Config, bench: Bench) -> Mapping[str, Any]:
-    flow = load_gp(config, bench.inputs["gp"])
+def _log_det_errors(bench: Bench) -> Mapping[str, Any]:
+    config = bench.config
+    flow = load_gp(config.gp, config.dataset.dim, bench.inputs["gp"]).to(config.device.first)
     z = torch.randn(_ERROR_POINTS, flow.dim, generator=torch.Generator().manual_seed(_ERROR_SEED))
     with torch.no_grad():
         errors = flow.log_det_error(z.to(flow.rotation), _ERROR_CHUNK).abs().double().cpu().numpy()

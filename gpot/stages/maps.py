@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpot.config.schema import Config
+from gpot.config.schema import Config, FlowConfig, GpConfig
 from gpot.flows.base import FrozenFlow
 from gpot.flows.identity import IdentityFlow
+from gpot.gp.base import GaussianPreserving
 from gpot.gp.monge import MongeMap
 from gpot.gp.orthogonal import Rotation
 from gpot.paper.rows import Row
@@ -37,13 +38,13 @@ def stages_of(config: Config, row: Row) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def settings_of(config: Config, row: Row) -> dict[str, Any]:
+def settings_of(flow: FlowConfig, gp: GpConfig, row: Row) -> dict[str, Any]:
     """What the values of a row's map depend on besides the results that it is made of, for keys."""
     settings: dict[str, Any] = {}
     if row is not Row.latent:
-        settings["flow"] = families.evaluation_settings(config.flow)
+        settings["flow"] = families.evaluation_settings(flow)
     if row is Row.rotation:
-        settings["gp"] = {"chart": config.gp.chart.value, "rotation": config.gp.rotation.value}
+        settings["gp"] = {"chart": gp.chart.value, "rotation": gp.rotation.value}
     return settings
 
 
@@ -51,9 +52,12 @@ def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
     """The map of a row, from the results of `stages_of` by their names."""
     dim, device = config.dataset.dim, config.device.first
     flow = load_flow(config, results["flow"]) if "flow" in results else FrozenFlow(IdentityFlow(dim))
+    gp: GaussianPreserving = Rotation(dim)
     if "pairs" in results:
-        return MongeMap(flow, rotation_alone(config, results["pairs"]))
-    return MongeMap(flow, load_gp(config, results["gp"]) if "gp" in results else Rotation(dim).to(device))
+        gp = rotation_alone(config.gp.rotation, results["pairs"])
+    elif "gp" in results:
+        gp = load_gp(config.gp, dim, results["gp"])
+    return MongeMap(flow, gp.to(device))
 
 
 def codes_of(monge: MongeMap, x: Tensor, what: str) -> Tensor:

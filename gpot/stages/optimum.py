@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -27,10 +26,11 @@ def optimum_stage(config: Config) -> Stage:
     evaluate = config.evaluate
     settings = {"sizes": evaluate.optimum_sizes, "repeats": evaluate.optimum_repeats, "seed": config.seed}
     inputs = (points_stage(config), flow_stage(config))
-    return Stage("optimum", 1, settings, inputs, partial(_solve, config), config.seed)
+    return Stage("optimum", 1, config, settings, inputs, _solve)
 
 
-def _solve(config: Config, bench: Bench) -> Mapping[str, Any]:
+def _solve(bench: Bench) -> Mapping[str, Any]:
+    config = bench.config
     x = points_in(bench.inputs)
     z = push(load_flow(config, bench.inputs["flow"]), x)
     draw = generator(config.seed, 5)

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from gpot.config.schema import Config, ImagesConfig, PointsConfig, ToyConfig
 from gpot.data import toy
-from gpot.data.images import image_index
 from gpot.data.points import Standardization, array_hash, read_points, single
 from gpot.errors import BadConfig, GpotWarning
 from gpot.stages.stage import Bench, Stage
-from gpot.stages.vae import codes_stage, groups, latents_stage, source_of
+from gpot.stages.vae import codes_stage, images_of, latents_stage
 from gpot.store import Artifact
 
 log = logging.getLogger(__name__)
@@ -34,17 +33,17 @@ def points_stage(config: Config) -> Stage:
 
     `points.npy`, (n, d) float32; for a standardized file also `mean.npy` and `scale.npy`, which undo it.
     """
-    dataset, seed = config.dataset, config.seed
+    dataset = config.dataset
     if isinstance(dataset, ImagesConfig):
         return latents_stage(config)
     if isinstance(dataset, ToyConfig):
-        settings = {"density": dataset.name, "n": dataset.n_points, "seed": seed}
-        return Stage("points", 1, settings, (), partial(_draw, dataset), seed, on_demand=True)
+        settings = {"density": dataset.name, "n": dataset.n_points, "seed": config.seed}
+        return Stage("points", 1, config, settings, (), partial(_draw, dataset), on_demand=True)
     if isinstance(dataset, PointsConfig) and dataset.path is not None:
         read = partial(_read, dataset.path, dataset.standardize)
         settings = {"standardize": dataset.standardize}
         looked_at(dataset.path, dataset.standardize)  # before anything is made of them
-        return Stage("points", 1, settings, (), read, seed, data_hash=array_hash(dataset.path), on_demand=True)
+        return Stage("points", 1, config, settings, (), read, data_hash=array_hash(dataset.path), on_demand=True)
     raise BadConfig(f"dataset '{dataset.name}' has no points of its own. Type dataset=array dataset.path=points.npy.")
 
 
@@ -67,7 +66,7 @@ def _look_at(path: str, standardize: bool, *_: int) -> None:
 
 
 def _draw(dataset: ToyConfig, bench: Bench) -> Mapping[str, Any]:
-    return _keep(toy.sample(dataset.name, dataset.n_points, bench.stage.seed), bench)
+    return _keep(toy.sample(dataset.name, dataset.n_points, bench.config.seed), bench)
 
 
 def _read(path: str, standardize: bool, bench: Bench) -> Mapping[str, Any]:
@@ -104,13 +103,14 @@ class PointRows:
     units: Standardization | None = None
 
 
-def points_by_rows(config: Config, bench: Bench) -> PointRows:
+def points_by_rows(bench: Bench) -> PointRows:
     """For a stage that reads its points or codes partly: where the codes of all images are not there, those of the rows
     are encoded."""
+    config = bench.config
     stage = points_stage(config)
     whole = bench.inputs.get(stage.name)
     if whole is None:
-        n = len(image_index(groups(config)[0].n_images, source_of(config)))
+        n = len(images_of(config).index())
         return PointRows(n, lambda rows: points_of(bench.read(codes_stage(config, rows.numpy()))))
     points, units = points_of(whole), None
     if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from gpot.config.schema import Config
 from gpot.errors import DataMissing
 from gpot.places import released, typed
 from gpot.store import Artifact, Store, content_key
-from gpot.tracking.run import OpenLogger, Run, logger_opener
+from gpot.tracking.loggers import open_logger
+from gpot.tracking.run import OpenLogger, Run, describe
 from gpot.tracking.run_logger import Description, RunLogger
 from gpot.training.history import keep_history
 
@@ -46,12 +47,12 @@ class Stage:
     Arguments:
         name: of the stage, which is that of its folder in the store.
         version: raised when the stage's code changes its results.
+        config: that it is built under. What the result depends on of it is in the settings.
         settings: all that the result depends on besides its inputs and the data.
         inputs: the stages whose results it reads.
         build: writes the result's files and returns its metrics.
-        seed: of what is drawn while it is built.
         data_hash: of the user's files that it reads.
-        run: says what a logger is told of it; None for a stage that has no run of its own.
+        logged: a training, which has a run of its own in the logger.
         on_demand: made when another stage needs it, also under `upstream=require`: it costs little.
         partly: names of inputs of which the stage reads some rows (`gpot.stages.points.points_by_rows`). The result
             depends on them as on any other, but they need not be there as a whole.
@@ -59,12 +60,12 @@ class Stage:
 
     name: str
     version: int
+    config: Config = field(repr=False, compare=False)
     settings: Mapping[str, Any]
     inputs: tuple[Stage, ...]
     build: Callable[[Bench], Mapping[str, Any]] = field(compare=False)
-    seed: int
     data_hash: str | None = None
-    run: Callable[[], Description] | None = field(default=None, compare=False)
+    logged: bool = False
     on_demand: bool = False
     partly: tuple[str, ...] = ()
 
@@ -80,8 +81,7 @@ class Stage:
 
     def describe(self) -> Description:
         """What a logger is told, with the key."""
-        assert self.run is not None
-        return self.run().of_key(self.key)
+        return describe(self.config, self.name).of_key(self.key)
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,11 @@ class Bench:
     stage: Stage
     workshop: Workshop
     _run: Run
+
+    @property
+    def config(self) -> Config:
+        """That the stage is built under."""
+        return self.stage.config
 
     @property
     def work(self) -> Path:
@@ -141,40 +146,40 @@ class Workshop:
         Raises: ArtifactMissing under `upstream=require`, for an input that is neither there nor made on demand; it
         names the command that makes it.
         """
-        found = self.store.find(stage.name, stage.key)
-        if found is not None:
-            return found
-        plan = list({needed.key: needed for needed in self.missing(stage)}.values())
-        for needed in plan if needed_by else plan[:-1]:
-            if self.upstream is Upstream.require and not needed.on_demand:
-                what = f"stage {needed_by or stage.name} needs the result of stage {needed.name}"
-                self.store.require(needed.name, needed.key, what, f"{_COMMANDS[needed.name]} (or add upstream=make)")
-        for needed in plan:
-            result = self._build(needed)
+        artifact = self.store.find(stage.name, stage.key)
+        if artifact is not None:
+            return artifact
+        plan = list({part.key: part for part in self.missing(stage)}.values())
+        for part in plan if needed_by else plan[:-1]:
+            if self.upstream is Upstream.require and not part.on_demand:
+                what = f"stage {needed_by or stage.name} needs the result of stage {part.name}"
+                self.store.require(part.name, part.key, what, f"{_COMMANDS[part.name]} (or add upstream=make)")
+        for part in plan:
+            result = self._build(part)
         return result
 
     def missing(self, stage: Stage) -> Iterator[Stage]:
         """The stages that have no result yet, each after those that it needs; `stage` itself is the last."""
         if self.store.find(stage.name, stage.key) is None:
-            for needed in stage.inputs:
-                for above in needed.inputs if needed.name in stage.partly else (needed,):
+            for part in stage.inputs:
+                for above in part.inputs if part.name in stage.partly else (part,):
                     yield from self.missing(above)
             yield stage
 
     def _build(self, stage: Stage) -> Artifact:
-        inputs = {needed.name: self.make(needed) for needed in stage.inputs if needed.name not in stage.partly}
-        through = {needed.name: needed for needed in stage.inputs if needed.name in stage.partly}
-        there = {name: self.store.find(name, needed.key) for name, needed in through.items()}
+        inputs = {part.name: self.make(part) for part in stage.inputs if part.name not in stage.partly}
+        through = {part.name: part for part in stage.inputs if part.name in stage.partly}
+        there = {name: self.store.find(name, part.key) for name, part in through.items()}
         inputs |= {name: artifact for name, artifact in there.items() if artifact is not None}
         log.info("%s: making %s", stage.name, stage.key)
-        torch.manual_seed(stage.seed)
+        torch.manual_seed(stage.config.seed)
         manifest = {
             "version": stage.version, "config": dict(stage.settings), "inputs": stage.input_keys,
-            "data_hash": stage.data_hash, "seed": stage.seed, "device": self.device, "budget": self.budget,
+            "data_hash": stage.data_hash, "seed": stage.config.seed, "device": self.device, "budget": self.budget,
         }  # fmt: skip
         if through:
-            manifest["through"] = {name: needed.input_keys for name, needed in through.items()}
-        with Run(None if stage.run is None else stage.describe, self.open_logger) as run:
+            manifest["through"] = {name: part.input_keys for name, part in through.items()}
+        with Run(stage.describe if stage.logged else None, self.open_logger) as run:
             artifact = self.store.make(
                 stage.name, stage.key, lambda folder: stage.build(Bench(folder, inputs, stage, self, run)), manifest
             )
@@ -200,4 +205,5 @@ def open_workshop(config: Config) -> Workshop:
         log.warning("%s: what is not in %s is trained from nothing", missing, config.paths.artifacts)
         folder = None
     store = Store(Path(config.paths.artifacts), folder)
-    return Workshop(store, config.upstream, config.device.words, config.budget.name, logger_opener(config))
+    opener = partial(open_logger, config.logger, config.paths.logs)
+    return Workshop(store, config.upstream, config.device.words, config.budget.name, opener)

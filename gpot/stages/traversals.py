@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from gpot.paper.rows import Row
 from gpot.stages.maps import codes_of, map_of, settings_of, stages_of
 from gpot.stages.points import points_of
 from gpot.stages.stage import Bench, Stage, generator
-from gpot.stages.vae import load_vae, vae_stage
+from gpot.stages.vae import images_of, load_vae, vae_stage
 
 _FRAMES_PER_STEP = 2  # values of the animation for one of the figure
 
@@ -32,17 +31,18 @@ def traversals_stage(config: Config, row: Row) -> Stage:
     """
     settings: dict[str, Any] = {"row": row.value, "traversal": plain(config.report.traversal), "seed": config.seed}
     settings["traversal"].pop("n_shown")  # a matter of drawing
-    settings |= settings_of(config, row)
+    settings |= settings_of(config.flow, config.gp, row)
     inputs = (*stages_of(config, row), vae_stage(config))
-    return Stage("traversals", 1, settings, inputs, partial(_traverse, config), config.seed)
+    return Stage("traversals", 1, config, settings, inputs, _traverse)
 
 
-def _traverse(config: Config, bench: Bench) -> Mapping[str, Any]:
+def _traverse(bench: Bench) -> Mapping[str, Any]:
+    config = bench.config
     asked, latents = config.report.traversal, bench.inputs["latents"]
     mean = points_of(latents)
     rows = torch.randperm(len(mean), generator=generator(config.seed, 6))[: asked.n_points]
     device = config.device.first
-    monge, decoder = map_of(config, bench.inputs), load_vae(config, bench.inputs["vae"]).to(device)
+    monge, decoder = map_of(config, bench.inputs), load_vae(images_of(config), bench.inputs["vae"]).to(device)
 
     def decode(codes: Tensor) -> Tensor:
         return decoder.decode(monge.inverse(codes.to(device))).cpu()

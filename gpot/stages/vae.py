@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,6 @@ from gpot.places import typed
 from gpot.progress import track
 from gpot.stages.stage import WEIGHTS, Bench, Stage
 from gpot.store import Artifact
-from gpot.tracking.run import describe
 from gpot.training.fit import fit, intervals
 from gpot.training.vae import VAEModule
 from third_party.btcvae import BetaTCVAE
@@ -61,66 +61,75 @@ def image_source(dataset: ImagesConfig, folder: Path) -> ImageSource:
     return SOURCES[type(dataset)](dataset, folder)
 
 
-def groups(config: Config) -> tuple[ImagesConfig, VaeConfig]:
-    """The dataset and the VAE of a config of images. Raises: BadConfig where the dataset has none."""
+@dataclass(frozen=True)
+class CodedImages:
+    """Images, and the autoencoder of which a flow sees the codes. folder: `paths.data`, where downloaded files are."""
+
+    dataset: ImagesConfig
+    vae: VaeConfig
+    folder: Path
+
+    @property
+    def source(self) -> ImageSource:
+        """Where the images come from."""
+        return image_source(self.dataset, self.folder)
+
+    def index(self) -> NDArray[np.int64]:
+        """Rows of the source that the dataset consists of."""
+        return image_index(self.dataset.n_images, self.source)
+
+    def network(self) -> BetaTCVAE:
+        """With fresh weights."""
+        return BetaTCVAE(self.dataset.image_size, self.dataset.channels, self.vae.latent_dim)
+
+
+def images_of(config: Config) -> CodedImages:
+    """The images of a config. Raises: BadConfig where its dataset has none."""
     if not isinstance(config.dataset, ImagesConfig) or config.vae is None:
         raise BadConfig(
             f"a VAE is for images, and dataset '{config.dataset.name}' has none. Choose dataset=dsprites, or go on "
             f"with {typed('train_flow')}: its flow sees the points themselves."
         )
-    return config.dataset, config.vae
-
-
-def source_of(config: Config) -> ImageSource:
-    """Where the images of the config come from."""
-    return image_source(groups(config)[0], Path(config.paths.data))
-
-
-def network(dataset: ImagesConfig, vae: VaeConfig) -> BetaTCVAE:
-    """The network of these settings, with fresh weights."""
-    return BetaTCVAE(dataset.image_size, dataset.channels, vae.latent_dim)
+    return CodedImages(config.dataset, config.vae, Path(config.paths.data))
 
 
 def vae_stage(config: Config) -> Stage:
     """The autoencoder's weights (`weights.safetensors`), with the released names."""
-    dataset, vae = groups(config)
+    images = images_of(config)
+    dataset, vae = images.dataset, images.vae
     shape = {"image_size": dataset.image_size, "channels": dataset.channels}
     if vae.weights is not None:
         frozen = (
             {"name": vae.name, "latent_dim": vae.latent_dim}
             | shape
-            | {"sha256": weights_hash(vae.weights, partial(network, dataset, vae))}
+            | {"sha256": weights_hash(vae.weights, images.network)}
         )
-        return Stage("vae", 1, {"vae": frozen}, (), partial(_load, config), config.seed)
+        return Stage("vae", 1, config, {"vae": frozen}, (), _load)
     settings = {
         "dataset": {"name": dataset.name, "n_images": dataset.n_images} | shape,
         "vae": without(vae, "weights"),
         "optimizer": adam_settings(config.optimizer.vae),
         "seed": config.seed,
     }
-    return Stage(
-        "vae", 1, settings, (), partial(_train, config), config.seed,
-        data_hash=source_of(config).data_hash(), run=partial(describe, config, "vae"),
-    )  # fmt: skip
+    return Stage("vae", 1, config, settings, (), _train, data_hash=images.source.data_hash(), logged=True)
 
 
-def _load(config: Config, bench: Bench) -> Mapping[str, Any]:
-    dataset, vae = groups(config)
-    frozen = network(dataset, vae)
-    load_weights(frozen, str(vae.weights), Path(config.paths.data))
+def _load(bench: Bench) -> Mapping[str, Any]:
+    images = images_of(bench.config)
+    frozen = images.network()
+    load_weights(frozen, str(images.vae.weights), images.folder)
     return bench.keep(frozen, None)
 
 
-def _train(config: Config, bench: Bench) -> Mapping[str, Any]:
-    dataset, settings = groups(config)
-    vae = network(dataset, settings)
-    return bench.keep(vae, partial(_fit, vae, config, bench))
+def _train(bench: Bench) -> Mapping[str, Any]:
+    vae = images_of(bench.config).network()
+    return bench.keep(vae, partial(_fit, vae, bench))
 
 
-def _fit(vae: BetaTCVAE, config: Config, bench: Bench) -> Mapping[str, Any]:
-    dataset, settings = groups(config)
-    source = source_of(config)
-    pixels = source.pixels(image_index(dataset.n_images, source))
+def _fit(vae: BetaTCVAE, bench: Bench) -> Mapping[str, Any]:
+    config, images = bench.config, images_of(bench.config)
+    settings, source = images.vae, images.source
+    pixels = source.pixels(images.index())
     batch = min(settings.batch_size, len(pixels))
     steps = settings.epochs * (len(pixels) // batch)
     epochs, n_batches = intervals(steps, len(pixels) // batch, at_most=1200)
@@ -130,15 +139,15 @@ def _fit(vae: BetaTCVAE, config: Config, bench: Bench) -> Mapping[str, Any]:
         (pixels,), (pixels[some],), batch_size=batch, n_batches=n_batches, seed=config.seed, transform=source.unpack
     )
     return fit(
-        module, data, config, epochs=epochs, work=bench.work, name="vae", optimizer=config.optimizer.vae,
-        precision=settings.precision, logger=bench.open_logger(),
+        module, data, config.device, seed=config.seed, epochs=epochs, work=bench.work, name="vae",
+        optimizer=config.optimizer.vae, precision=settings.precision, logger=bench.open_logger(),
         separable=False,  # the total correlation is estimated on the whole batch
     )  # fmt: skip
 
 
-def load_vae(config: Config, artifact: Artifact) -> BetaTCVAE:
+def load_vae(images: CodedImages, artifact: Artifact) -> BetaTCVAE:
     """The frozen network of an artefact, in eval mode."""
-    vae = network(*groups(config))
+    vae = images.network()
     vae.load_state_dict(load_file(artifact.file(WEIGHTS)))
     return vae.eval().requires_grad_(False)
 
@@ -146,24 +155,23 @@ def load_vae(config: Config, artifact: Artifact) -> BetaTCVAE:
 def latents_stage(config: Config) -> Stage:
     """Posterior of every image: `mean.npy`, `log_variance.npy` (n, latent_dim) in the precision of `dataset.codes`,
     `index.npy` (n,) rows of the source, and `labels.npy` (n,) where it has labels."""
-    dataset = groups(config)[0]
+    images = images_of(config)
+    dataset = images.dataset
     which: dict[str, Any] = {"name": dataset.name, "n_images": dataset.n_images}
     if dataset.codes is not CodePrecision.float32:
         which |= {"codes": dataset.codes.value}
-    return Stage(
-        "latents", 1, {"dataset": which}, (vae_stage(config),), partial(_encode, config), config.seed,
-        data_hash=source_of(config).data_hash(),
-    )  # fmt: skip
+    inputs, data_hash = (vae_stage(config),), images.source.data_hash()
+    return Stage("latents", 1, config, {"dataset": which}, inputs, _encode, data_hash=data_hash)
 
 
-def _encode(config: Config, bench: Bench) -> Mapping[str, Any]:
-    source = source_of(config)
-    index = image_index(groups(config)[0].n_images, source)
-    mean, log_variance = _posterior(config, bench, source, index)
+def _encode(bench: Bench) -> Mapping[str, Any]:
+    images = images_of(bench.config)
+    index = images.index()
+    mean, log_variance = _posterior(bench, index)
     for name, values in (("mean", mean), ("log_variance", log_variance)):
-        np.save(bench.folder / f"{name}.npy", _stored(config, values))
+        np.save(bench.folder / f"{name}.npy", _stored(images.dataset, values))
     np.save(bench.folder / "index.npy", index)
-    labels = source.labels(index)
+    labels = images.source.labels(index)
     if labels is not None:
         np.save(bench.folder / "labels.npy", labels)
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(0)
@@ -174,34 +182,32 @@ def codes_stage(config: Config, rows: NDArray[np.int64]) -> Stage:
     """The rows of `latents` that a stage reads, `mean.npy`: what they are as a whole takes ten times as long."""
     latents = latents_stage(config)
     settings = {**latents.settings, "n": len(rows), "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()}
-    return Stage(
-        "codes", 1, settings, latents.inputs, partial(_encode_rows, config, rows), config.seed,
-        data_hash=latents.data_hash, on_demand=True,
-    )  # fmt: skip
+    build = partial(_encode_rows, rows)
+    return Stage("codes", 1, config, settings, latents.inputs, build, data_hash=latents.data_hash, on_demand=True)
 
 
-def _encode_rows(config: Config, rows: NDArray[np.int64], bench: Bench) -> Mapping[str, Any]:
-    source = source_of(config)
-    index = image_index(groups(config)[0].n_images, source)[rows]
-    np.save(bench.folder / "mean.npy", _stored(config, _posterior(config, bench, source, index)[0]))
+def _encode_rows(rows: NDArray[np.int64], bench: Bench) -> Mapping[str, Any]:
+    images = images_of(bench.config)
+    np.save(bench.folder / "mean.npy", _stored(images.dataset, _posterior(bench, images.index()[rows])[0]))
     return {"n": len(rows)}
 
 
-def _stored(config: Config, values: Tensor) -> NDArray[np.floating]:
-    return values.numpy().astype(groups(config)[0].codes.value)
+def _stored(dataset: ImagesConfig, values: Tensor) -> NDArray[np.floating]:
+    return values.numpy().astype(dataset.codes.value)
 
 
-def _posterior(config: Config, bench: Bench, source: ImageSource, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def _posterior(bench: Bench, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Mean and log-variance of the images of those rows of the source, each (n, latent_dim)."""
+    images, device = images_of(bench.config), bench.config.device.first
+    source = images.source
     pixels = source.pixels(index)
-    device = config.device.first
-    frozen = load_vae(config, bench.inputs["vae"]).to(device)
+    frozen = load_vae(images, bench.inputs["vae"]).to(device)
     frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # filled in place: thousands of small results kept between large temporaries fragment the heap to gigabytes
     mean, log_variance = torch.empty(2, len(pixels), frozen.latent_dim).unbind()
     blocks = torch.arange(len(pixels)).split(_ENCODE_BATCH if device.type == "cpu" else _ENCODE_BATCH_GPU)
     with torch.inference_mode():
         for rows in track(blocks, len(blocks), "encoding images"):
-            images = source.unpack(pixels[rows].to(device))[0].contiguous(memory_format=torch.channels_last)
-            mean[rows], log_variance[rows] = (part.cpu() for part in frozen.encode(images))
+            batch = source.unpack(pixels[rows].to(device))[0].contiguous(memory_format=torch.channels_last)
+            mean[rows], log_variance[rows] = (part.cpu() for part in frozen.encode(batch))
     return mean, log_variance

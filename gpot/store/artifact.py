@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gpot.errors import ArtifactCorrupt, BadInput
 from gpot.store.keys import content_key, file_sha256
-from gpot.store.manifest import GIVEN, MADE, MANIFEST, MANIFEST_HASH
+from gpot.store.manifest import BY_CALLER, BY_STORE, MANIFEST, MANIFEST_HASH
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +74,7 @@ def read(stage: str, key: str, folder: Path) -> Artifact:
     recorded = folder / MANIFEST_HASH
     if recorded.is_file() and recorded.read_bytes() != f"{hashlib.sha256(content).hexdigest()}\n".encode("ascii"):
         raise corrupt(folder, f"{MANIFEST} does not have the sha256 that {MANIFEST_HASH} records")
-    lacking = [n for n in (*GIVEN, *MADE) if n not in manifest] if isinstance(manifest, dict) else ["all"]
+    lacking = [n for n in (*BY_CALLER, *BY_STORE) if n not in manifest] if isinstance(manifest, dict) else ["all"]
     if lacking:
         raise corrupt(folder, f"{MANIFEST} lacks: {', '.join(lacking)}")
     return Artifact(stage, key, folder, manifest)

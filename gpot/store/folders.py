@@ -34,10 +34,10 @@ class Store:
         for folder in (base / stage / key for base in self._bases()):
             if folder.is_dir():
                 artifact = read(stage, key, folder)
-                seen = (folder, (folder / MANIFEST).stat().st_mtime_ns)
-                if seen not in self._verified:
+                state = (folder, (folder / MANIFEST).stat().st_mtime_ns)
+                if state not in self._verified:
                     artifact.verify()
-                    self._verified.add(seen)
+                    self._verified.add(state)
                 return artifact
         return None
 

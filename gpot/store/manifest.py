@@ -15,16 +15,16 @@ from gpot.store.keys import canonical, content_key, file_sha256
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 RECORDED_PACKAGES = ("torch", "lightning", "numpy", "gpot")
-GIVEN = ("version", "config", "inputs", "data_hash", "seed", "device")  # by the caller of Store.make
-MADE = ("stage", "key", "versions", "commit", "started", "duration", "metrics", "files")  # by Store.make
+BY_CALLER = ("version", "config", "inputs", "data_hash", "seed", "device")  # by the caller of Store.make
+BY_STORE = ("stage", "key", "versions", "commit", "started", "duration", "metrics", "files")  # by Store.make
 
 
 def check_given(stage: str, key: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The caller's part of the manifest in canonical form; checked before the build, which may take days."""
-    missing, reserved = [n for n in GIVEN if n not in manifest], [n for n in MADE if n in manifest]
+    missing, reserved = [n for n in BY_CALLER if n not in manifest], [n for n in BY_STORE if n in manifest]
     if missing or reserved:
         raise BadInput(
-            f"the manifest of {stage}/{key} must give {', '.join(GIVEN)}; missing: {', '.join(missing) or 'none'}; "
+            f"the manifest of {stage}/{key} must give {', '.join(BY_CALLER)}; missing: {', '.join(missing) or 'none'}; "
             f"filled in by the store, so to be left out: {', '.join(reserved) or 'none'}"
         )
     record: dict[str, Any] = canonical(manifest, "manifest")

@@ -46,7 +46,7 @@ class Status(str, Enum):
     failed = "failed"
 
 
-class Made(Protocol):
+class Result(Protocol):
     """What a script returns of each result: an artefact's stage and key."""
 
     @property
@@ -54,6 +54,9 @@ class Made(Protocol):
 
     @property
     def key(self) -> str: ...
+
+
+Function = Callable[[Config], Sequence[Result] | None]  # of a script
 
 
 @dataclass
@@ -134,7 +137,7 @@ def in_sweep() -> bool:
 
 
 def run_job(
-    function: Callable[[Config], Sequence[Made] | None],
+    function: Function,
     make_config: Callable[[], Config],
     script: str,
     run: str,

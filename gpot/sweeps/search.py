@@ -12,7 +12,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ def search_stage(config: Config, workshop: Workshop) -> tuple[optuna.Study, Arti
     A trial that a GpotError ends has failed and counts; one whose process was killed is done again, from its last
     checkpoint. Raises: BadConfig for a space that cannot be searched, or if no trial ended well.
     """
-    search = needed(config)
-    study = open_study(config)
+    search = space_of(config.search)
+    study = open_study(search, config.typed, config.seed)
 
     def objective(trial: Trial) -> float:
         overrides = [f"{name}={suggest(trial, name, values)}" for name, values in search.space.items()]
@@ -76,26 +76,25 @@ def search_stage(config: Config, workshop: Workshop) -> tuple[optuna.Study, Arti
     return study, workshop.make(gp_stage(best))
 
 
-def needed(config: Config) -> SearchConfig:
+def space_of(search: SearchConfig | None) -> SearchConfig:
     """The `search` group.  Raises: BadConfig if there is none, or a range has no values."""
-    if config.search is None:
+    if search is None:
         raise BadConfig(
             "a search needs a space, and search is null. Type search=gp, or write a file in configs/search."
         )
-    for name, values in config.search.space.items():
-        given = values.choices is not None, values.low is not None and values.high is not None
-        if given.count(True) != 1 or (values.low is not None and values.high is not None and values.low > values.high):
+    for name, values in search.space.items():
+        ways = values.choices is not None, values.low is not None and values.high is not None
+        if ways.count(True) != 1 or (values.low is not None and values.high is not None and values.low > values.high):
             raise BadConfig(
                 f"search.space.{name} needs either choices, or low and high with low <= high; got {plain(values)}."
             )
-    return config.search
+    return search
 
 
-def open_study(config: Config) -> optuna.Study:
+def open_study(search: SearchConfig, typed: Sequence[str], seed: int) -> optuna.Study:
     """The study of what was asked for, new or gone on with, in the database `<search.folder>/<search.name>.db`."""
-    search = needed(config)
-    asked = {k: v for k, v in settings_of(config.typed).items() if k not in ("search.trials", "search.folder")}
-    what = {"asked": asked, "space": plain(search.space), "metric": search.metric}
+    question = {k: v for k, v in settings_of(typed).items() if k not in ("search.trials", "search.folder")}
+    what = {"asked": question, "space": plain(search.space), "metric": search.metric}
     name = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
     folder = Path(search.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,9 +107,9 @@ def open_study(config: Config) -> optuna.Study:
         )  # fmt: skip
     study = optuna.create_study(study_name=name, storage=storage, direction="minimize", load_if_exists=True)
     # a resumed study must not draw its first trials again
-    seed = np.random.SeedSequence([config.seed, len(study.trials)]).generate_state(1)[0]
-    study.sampler = optuna.samplers.TPESampler(seed=int(seed))
-    study.set_user_attr("asked", asked)
+    drawn = np.random.SeedSequence([seed, len(study.trials)]).generate_state(1)[0]
+    study.sampler = optuna.samplers.TPESampler(seed=int(drawn))
+    study.set_user_attr("asked", question)
     return study
 
 
@@ -128,7 +127,7 @@ def _plain_choice(choice: Any) -> Any:
     return choice if choice is None or isinstance(choice, bool | int | float | str) else json.dumps(choice)
 
 
-def _finished(study: optuna.Study, wanted: int) -> bool:
+def _finished(study: optuna.Study, n_trials: int) -> bool:
     """Whether the study has its trials; waits while those that are missing run in other processes."""
     while True:
         with warnings.catch_warnings():
@@ -136,9 +135,9 @@ def _finished(study: optuna.Study, wanted: int) -> bool:
             fail_stale_trials(study)
         trials = study.get_trials(deepcopy=False)
         ended = sum(_counts(trial) for trial in trials)
-        if ended >= wanted:
+        if ended >= n_trials:
             return True
-        if ended + sum(trial.state is TrialState.RUNNING for trial in trials) < wanted:
+        if ended + sum(trial.state is TrialState.RUNNING for trial in trials) < n_trials:
             return False
         time.sleep(BEAT)
 

@@ -23,7 +23,7 @@ from gpot.paper import names
 from gpot.places import released, typed
 from gpot.plots.importance import save_figure
 from gpot.plots.sweep_plot import Line, Panel, sweep_figure
-from gpot.report.tables import plain
+from gpot.report.plain import plain
 from gpot.store import Artifact, Store
 from gpot.sweeps.jobs import JobRecord, Status, read_records
 

@@ -15,26 +15,30 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread, imsave
 
 from gpot.config.choices import LoggerKind
-from gpot.config.schema import Config
+from gpot.config.schema import LoggerConfig
 from gpot.store import Artifact
 from gpot.tracking.run_logger import Description, Pixels, RunLogger
 
 _DPI = 110
 
 
-def open_logger(config: Config, about: Description, resume: Path | None = None) -> RunLogger | None:
+def open_logger(logger: LoggerConfig, folder: str, about: Description, resume: Path | None = None) -> RunLogger | None:
     """The logger of the `logger` group for one run; None for `logger=none`, and in all processes but the first.
 
-    resume: a file that survives a kill: what it holds lets W&B go on with the same run.
+    Arguments:
+        logger: which, and of W&B how.
+        folder: `paths.logs`.
+        about: the run.
+        resume: a file that survives a kill: what it holds lets W&B go on with the same run.
     Raises: BadConfig or LoggerUnavailable, of W&B alone.
     """
-    kind, folder = config.logger.kind, config.paths.logs
+    kind = logger.kind
     if kind is LoggerKind.none or getattr(rank_zero_only, "rank", 0) != 0:
         return None
     if kind is LoggerKind.wandb:
         from gpot.tracking.wandb_logger import start  # here, because wandb takes a second to import
 
-        return start(config, about, resume)
+        return start(logger, folder, about, resume)
     run: CsvRun | TensorBoardRun
     if kind is LoggerKind.csv:
         run = CsvRun(folder, name=about.folder)

@@ -49,7 +49,7 @@ TRAIN_COST, VAL_COST = "train/cost", "val/cost"
 TRAIN_PENALTY, PENALTY_WEIGHT = "train/penalty", "penalty/weight"
 TRAIN_LR = "train/lr"
 VAL_NLL_EXACT, VAL_ENERGY = "val/nll_exact", "val/energy"
-VAL_LOGDET_MEAN, VAL_LOGDET_MAX = "val/logdet_error_mean", "val/logdet_error_max"
+VAL_LOG_DET_MEAN, VAL_LOG_DET_MAX = "val/logdet_error_mean", "val/logdet_error_max"
 VAL_STEPS, ESCAPED = "val/n_steps", "domain/escaped"
 PAPER_COST, PAPER_ENERGY, PAPER_NLL = "paper/cost", "paper/energy", "paper/nll"
 FIGURE_DENSITY, FIGURE_MESH, FIGURE_TRAVERSALS = "figures/density", "figures/mesh", "figures/traversals"
@@ -80,8 +80,8 @@ LOGGED: tuple[Logged, ...] = (
     Logged(PENALTY_WEIGHT, _GP, "lambda, the weight of R"),
     Logged(VAL_ENERGY, _GP, "energy of the flow in the cube (eq. 9)", when=When.path),
     Logged(VAL_NLL_EXACT, _GP, "NLL of s o f with the exact log-determinant of the time steps", "nats per point"),
-    Logged(VAL_LOGDET_MEAN, _GP, "log-determinant error of the time steps, mean", "nats", word="log-det error"),
-    Logged(VAL_LOGDET_MAX, _GP, "the same, largest", "nats"),
+    Logged(VAL_LOG_DET_MEAN, _GP, "log-determinant error of the time steps, mean", "nats", word="log-det error"),
+    Logged(VAL_LOG_DET_MAX, _GP, "the same, largest", "nats"),
     Logged(ESCAPED, _GP, "held-out particles whose image is not finite", "particles", word="escaped"),
     Logged(VAL_STEPS, _GP, "time steps of the map", when=When.path),
     Logged(TRAIN_LR, ("vae", "flow", "gp"), "learning rate at the end of the epoch"),
@@ -120,8 +120,8 @@ def names(stages: Iterable[str], holds: Collection[When] = tuple(When)) -> set[s
     >>> sorted(names(["flow"], [When.always]))
     ['train/lr', 'train/nll', 'val/nll']
     """
-    wanted = set(stages)
-    return {entry.key for entry in LOGGED if wanted & set(entry.stages) and entry.when in holds}
+    kinds = set(stages)
+    return {entry.key for entry in LOGGED if kinds & set(entry.stages) and entry.when in holds}
 
 
 WORDS: dict[str, str] = {entry.key: entry.word for entry in LOGGED if entry.word is not None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 from gpot.config.plain import plain
 from gpot.config.schema import Config, ImagesConfig
 from gpot.paper.printed import paper_numbers
+from gpot.paper.rows import Row
 from gpot.store import Artifact, Store, commit
-from gpot.tracking.loggers import open_logger
 from gpot.tracking.names import PAPER_COST, PAPER_ENERGY, PAPER_NLL
 from gpot.tracking.run_logger import Description, RunLogger
 
@@ -22,12 +21,8 @@ _OPTIONS = ("dataset", "vae", "flow", "gp", "penalty", "optimizer", "device", "e
 _RESUME = "logger_run"  # in the folder of the checkpoints
 _PAPER = {"cost": PAPER_COST, "energy": PAPER_ENERGY, "nll_analytic": PAPER_NLL}
 
+# Of a run's description and the file by which it is resumed
 OpenLogger = Callable[[Description, Path | None], RunLogger | None]
-
-
-def logger_opener(config: Config) -> OpenLogger:
-    """What opens a logger of the `logger` group, given a run's description and the file by which it is resumed."""
-    return partial(open_logger, config)
 
 
 class Run:
@@ -35,7 +30,7 @@ class Run:
 
     Arguments:
         about: says what the logger is told; None for a stage without a run of its own.
-        open_logger: see `logger_opener`.
+        open_logger: `gpot.tracking.loggers.open_logger` of some logger and folder.
     """
 
     def __init__(self, about: Callable[[], Description] | None, open_logger: OpenLogger) -> None:
@@ -103,14 +98,12 @@ def describe(config: Config, stage: str) -> Description:
     )
 
 
-def paper_lines(config: Config, stage: str) -> Mapping[str, float]:
-    """The numbers that the paper prints of what a stage trains, by the names of their reference lines."""
-    if stage == "vae":
-        return {}
-    row = "flow" if stage == "flow" else config.gp_row.value
-    row = "cpflow" if row == "flow" and config.flow.name == "cpflow" else row
-    printed = paper_numbers(config.dataset.name, row, config.flow.name)
-    metrics = ("nll_analytic",) if stage == "flow" else tuple(_PAPER)
+def paper_lines(dataset: str, flow: str, row: Row) -> Mapping[str, float]:
+    """The numbers that the paper prints of what is trained, a flow or the GP flow of a row, by the names of their
+    reference lines."""
+    key = "cpflow" if row is Row.flow and flow == "cpflow" else row.value
+    printed = paper_numbers(dataset, key, flow)
+    metrics = ("nll_analytic",) if row is Row.flow else tuple(_PAPER)
     return {_PAPER[metric]: printed[metric] for metric in metrics if metric in printed}
 
 

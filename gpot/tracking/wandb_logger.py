@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import WandbLogger
 from wandb.errors import Error as WandbError
 
 from gpot.config.choices import WandbMode
-from gpot.config.schema import Config
+from gpot.config.schema import LoggerConfig
 from gpot.errors import BadConfig, LoggerUnavailable
 from gpot.store import MANIFEST, Artifact
 from gpot.tracking.names import GLOBAL_STEP
@@ -71,18 +71,18 @@ def resolve_mode(mode: str) -> Literal["online", "offline"]:
     return "offline"
 
 
-def start(config: Config, about: Description, resume: Path | None) -> WandbRun:
+def start(logger: LoggerConfig, logs: str, about: Description, resume: Path | None) -> WandbRun:
     """Open a run. See `open_logger`."""
-    folder = Path(config.paths.logs).parent.resolve()  # W&B puts its own folder `wandb` there
+    folder = Path(logs).parent.resolve()  # W&B puts its own folder `wandb` there
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     # copies of artefacts and logs, which W&B keeps in the home folder unless told otherwise
     os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))
     os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "wandb" / "cache"))
-    mode = resolve_mode(config.logger.mode)
+    mode = resolve_mode(logger.mode)
     identity = resume.read_text(encoding="utf-8").strip() if resume is not None and resume.is_file() else None
     try:
         run = wandb.init(
-            project=config.logger.project, name=about.name, job_type=about.stage, group=about.group,
+            project=logger.project, name=about.name, job_type=about.stage, group=about.group,
             tags=list(about.tags), config={**about.settings, "options": dict(about.options)}, dir=str(folder),
             id=identity, resume="allow", mode=mode,
             reinit="create_new",  # a run that the caller has open stays as it is

@@ -14,7 +14,7 @@ from torch import Tensor
 from gpot.errors import GpotError, TrainingDiverged
 from gpot.evaluation.fidelity import Best, Guard
 from gpot.gp.base import GaussianPreserving
-from gpot.tracking.names import ESCAPED, VAL_COST, VAL_LOGDET_MAX, VAL_LOGDET_MEAN, VAL_NLL_EXACT, VAL_STEPS
+from gpot.tracking.names import ESCAPED, VAL_COST, VAL_LOG_DET_MAX, VAL_LOG_DET_MEAN, VAL_NLL_EXACT, VAL_STEPS
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +140,8 @@ class FidelityGuard(KeepBest):
         if trainer.sanity_checking:
             return
         fidelity = trainer.strategy.broadcast(self.guard.measure(self.z.to(module.device)))  # all refine, or none does
-        module.log(VAL_LOGDET_MEAN, fidelity.error.mean)
-        module.log(VAL_LOGDET_MAX, fidelity.error.max)
+        module.log(VAL_LOG_DET_MEAN, fidelity.error.mean)
+        module.log(VAL_LOG_DET_MAX, fidelity.error.max)
         module.log(ESCAPED, fidelity.escaped)
         if self.flow_nll is not None:
             module.log(VAL_NLL_EXACT, self.flow_nll - fidelity.error.bias)

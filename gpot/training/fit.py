@@ -19,7 +19,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from gpot.config.choices import Precision
-from gpot.config.schema import Config, OptimizerConfig
+from gpot.config.schema import DeviceConfig, OptimizerConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import BadConfig
 from gpot.tracking.loggers import lightning_logger
@@ -39,8 +39,9 @@ _PRECISION: dict[Precision, Any] = {Precision.float32: "32-true", Precision.bflo
 def fit(
     module: L.LightningModule,
     data: ArrayDataModule,
-    config: Config,
+    device: DeviceConfig,
     *,
+    seed: int,
     epochs: int,
     work: Path,
     name: str,
@@ -54,7 +55,8 @@ def fit(
 
     Arguments:
         module, data: what learns from what.
-        config: the device is taken from it.
+        device: where, and in how many processes.
+        seed: of the order of the batches in each epoch.
         epochs: Lightning epochs.
         work: folder of the checkpoints.
         name: of the run, for progress.
@@ -67,8 +69,8 @@ def fit(
     Returns: the last value of each logged metric.
     Raises: BadConfig where the processes cannot share the batch evenly.
     """
-    processes = config.device.processes if separable else 1
-    if processes != config.device.processes:
+    processes = device.processes if separable else 1
+    if processes != device.processes:
         log.warning("%s: one process trains, since its loss is not a mean over the points of a batch", name)
     if data.sampler.batch_size % processes:
         raise BadConfig(
@@ -78,12 +80,12 @@ def fit(
     last = last_checkpoint(work)
     if last is not None:
         log.info("%s: resuming from its last checkpoint", name)
-    elif config.device.kind == "cpu":
-        _announce(module, data, config, epochs * len(data.sampler), name, precision)
+    elif device.kind == "cpu":
+        _announce(module, data, epochs * len(data.sampler), name, precision)
 
     def train(module: L.LightningModule, callbacks: Sequence[Callback]) -> Mapping[str, float]:
         return _train(
-            module, data, config, epochs, work, last, name, optimizer, callbacks, precision, logger, processes
+            module, data, device, seed, epochs, work, last, name, optimizer, callbacks, precision, logger, processes
         )
 
     return train(module, callbacks) if processes == 1 else train_in_processes(train, module, callbacks, processes)
@@ -92,7 +94,8 @@ def fit(
 def _train(
     module: L.LightningModule,
     data: ArrayDataModule,
-    config: Config,
+    device: DeviceConfig,
+    seed: int,
     epochs: int,
     work: Path,
     last: Path | None,
@@ -104,7 +107,7 @@ def _train(
     processes: int,
 ) -> Mapping[str, float]:
     """The trainer of this process: the only one, or one of several that share each batch."""
-    ours: list[Callback] = [EpochSeed(config.seed), StopWhenNotFinite(), LastCheckpoint(work), LearningRate()]
+    ours: list[Callback] = [EpochSeed(seed), StopWhenNotFinite(), LastCheckpoint(work), LearningRate()]
     # to read the metrics is an exchange between processes: the history does it in each, before one alone speaks of them
     ours.append(History(work / HISTORY))
     ours.append(progress_callback(name) if processes == 1 else EpochLines(name))
@@ -118,8 +121,8 @@ def _train(
         warnings.filterwarnings("ignore", message=".*It is recommended to use `self.log.*sync_dist.*")
         warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
         trainer = L.Trainer(
-            accelerator=config.device.kind,
-            devices=processes if processes != config.device.processes else config.device.devices,
+            accelerator=device.kind,
+            devices=processes if processes != device.processes else device.devices,
             strategy="auto" if processes == 1 else DDPStrategy(),
             # never Slurm's: its tasks are jobs of a sweep, and not processes of one training
             plugins=[LightningEnvironment()],
@@ -175,9 +178,7 @@ _TIMED_STEPS = 3
 _LONG = 3600.0  # seconds
 
 
-def _announce(
-    module: L.LightningModule, data: ArrayDataModule, config: Config, steps: int, name: str, precision: Precision
-) -> None:
+def _announce(module: L.LightningModule, data: ArrayDataModule, steps: int, name: str, precision: Precision) -> None:
     """Time a few steps on a copy, and say before a run on a CPU how long it will take; with emphasis if that is
     long."""
     trial = copy.deepcopy(module)
@@ -196,7 +197,7 @@ def _announce(
         log.info("%s: %d steps, about %s on this CPU", name, steps, duration(seconds))
         return
     log.warning(
-        "%s: %d steps at budget=%s on a CPU: about %.1f hours. A GPU (device=gpu) or budget=quick is faster; "
+        "%s: %d steps on a CPU: about %.1f hours. A GPU (device=gpu) or budget=quick is faster; "
         "an interrupted run goes on from its last checkpoint.",
-        name, steps, config.budget.name, seconds / 3600,
+        name, steps, seconds / 3600,
     )  # fmt: skip

@@ -35,8 +35,8 @@ class VAEModule(L.LightningModule):
         self._totals = torch.zeros(1 + len(VAE_TERMS))
 
     def _terms(self, x: Tensor, anneal: float, factor: float = 1.0) -> LossTerms:
-        found = training_forward(self.network, x) if x.device.type == "cpu" else self.network(x)
-        logits, mean, log_variance, z = (tensor.float() for tensor in found)
+        outputs = training_forward(self.network, x) if x.device.type == "cpu" else self.network(x)
+        logits, mean, log_variance, z = (tensor.float() for tensor in outputs)
         return btcvae_loss(
             logits, x, mean, log_variance, z,
             dataset_size=self.dataset_size,

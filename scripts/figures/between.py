@@ -33,11 +33,11 @@ def fit(pair: str, steps: int) -> None:
 
 
 @styled()
-def draw(found: dict[str, Any]) -> Figure:
+def draw(results: dict[str, Any]) -> Figure:
     """A row per pair: the law at times of the displacement, each point in the colour of its place in the source."""
-    figure = Figure(figsize=(10, 2.3 * len(found)), layout="constrained")
+    figure = Figure(figsize=(10, 2.3 * len(results)), layout="constrained")
     for row, (pair, (numbers, arrays)) in zip(
-        figure.subplots(len(found), len(TIMES), squeeze=False), found.items(), strict=True
+        figure.subplots(len(results), len(TIMES), squeeze=False), results.items(), strict=True
     ):
         x, y = (torch.from_numpy(arrays[key]) for key in ("x", "y"))
         there = (x.isfinite() & y.isfinite()).all(1)
@@ -59,13 +59,13 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="fit even where results are there")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for pair in options.pairs:
         if options.again or kept(pair.replace(":", "_to_")) is None:
             fit(pair, options.steps)
-        found[pair] = kept(pair.replace(":", "_to_"))
-    rows = [{"row": pair, "name": pair.replace("_", " ").replace(":", ", ")} | found[pair][0] for pair in found]
-    write_page("between", rows, draw(found))
+        results[pair] = kept(pair.replace(":", "_to_"))
+    rows = [{"row": pair, "name": pair.replace("_", " ").replace(":", ", ")} | results[pair][0] for pair in results]
+    write_page("between", rows, draw(results))
 
 
 if __name__ == "__main__":

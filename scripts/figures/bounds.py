@@ -54,14 +54,14 @@ def closer(workshop: Workshop, row: ReportRow) -> dict[str, Any]:
     config = row.config
     inputs = {stage.name: workshop.make(stage) for stage in (points_stage(config), flow_stage(config))}
     points, flow = points_in(inputs), load_flow(config, inputs["flow"])
-    gp = load_gp(config, workshop.make(gp_stage(config)))
+    gp = load_gp(config.gp, config.dataset.dim, workshop.make(gp_stage(config)))
 
     def pairs(x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             return x, torch.cat([gp.transport(part) for part in push(flow, x).split(4096)])
 
     x, z = pairs(points[split(len(points))[0][: config.bounds.n_train]])
-    test = pairs(held_out(config, points))
+    test = pairs(held_out(config.gp, config.evaluate, points))
     bounds = config.bounds
     fit = PotentialFit(tuple(bounds.widths), bounds.regression_steps, bounds.steps, bounds.batch_size)
     cost = ((test[0] - test[1]) ** 2).sum(1).mean().item()
@@ -95,12 +95,12 @@ def known(dim: int, strength: float) -> dict[str, Any]:
     n = KNOWN_PAIRS * 3 // 4
     excess = 2.0 * (x[n:] * (z0 - z)[n:]).sum(1)
     cost = ((x - z)[n:] ** 2).sum(1).mean().item()
-    found = bound_by(choose_potential(x[:n], z[:n], KNOWN_FIT, 0), x[n:], z[n:])
+    fitted = bound_by(choose_potential(x[:n], z[:n], KNOWN_FIT, 0), x[n:], z[n:])
     quadratic = bound_by(gelbrich_potential(x[:n], z[:n]), x[n:], z[n:])
     return {
         "dim": dim, "strength": strength, "n": len(excess), "cost": cost, "true": excess.mean().item() / cost,
-        "true_stderr": (excess.std() / len(excess) ** 0.5).item() / cost, "bound": found.mean / cost,
-        "bound_stderr": found.stderr / cost, "quadratic": quadratic.mean / cost,
+        "true_stderr": (excess.std() / len(excess) ** 0.5).item() / cost, "bound": fitted.mean / cost,
+        "bound_stderr": fitted.stderr / cost, "quadratic": quadratic.mean / cost,
         "exchange": certificate(x[n:], z[n:], 1000, 1, draw).mean,
     }  # fmt: skip
 

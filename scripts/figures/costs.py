@@ -39,11 +39,11 @@ def fit(name: str, steps: int) -> None:
 
 
 @styled()
-def draw(found: dict[str, Any]) -> Figure:
+def draw(results: dict[str, Any]) -> Figure:
     """Arrows x -> s(f(x)) of the same points under each cost; below, which target each colour of the data has."""
     figure = Figure(figsize=(10, 5.6), layout="constrained")
-    axes = figure.subplots(2, len(found))
-    for column, (name, (numbers, arrays)) in enumerate(found.items()):
+    axes = figure.subplots(2, len(results))
+    for column, (name, (numbers, arrays)) in enumerate(results.items()):
         x, s = arrays["x"], arrays["s"]
         upper, lower = axes[:, column]
         few = slice(0, ARROWS)
@@ -66,13 +66,13 @@ def draw(found: dict[str, Any]) -> Figure:
     return figure
 
 
-def cross(found: dict[str, Any]) -> list[dict[str, Any]]:
+def cross(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Every map under every cost, and its certificate for that cost: what 'the best map' depends on."""
     rows = []
-    for name, (numbers, arrays) in found.items():
+    for name, (numbers, arrays) in results.items():
         x, s = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["s"])
         under = {}
-        for other in found:
+        for other in results:
             cost, draws = as_cost(other), torch.Generator().manual_seed(0)
             under[other] = {"cost": cost(x, s).mean().item(), "gap": certificate(x, s, 512, 4, draws, cost).mean}
         rows.append(
@@ -90,8 +90,8 @@ def main() -> None:
     for name in COSTS:
         if options.again or kept(f"cost_{name}") is None:
             fit(name, options.steps)
-    found = {name: kept(f"cost_{name}") for name in COSTS}
-    write_page("costs", cross(found), draw(found), points=POINTS)
+    results = {name: kept(f"cost_{name}") for name in COSTS}
+    write_page("costs", cross(results), draw(results), points=POINTS)
 
 
 if __name__ == "__main__":

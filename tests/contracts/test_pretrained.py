@@ -13,7 +13,7 @@ from gpot.items.rows import report_rows
 from gpot.stages.flow import flow_stage, load_flow
 from gpot.stages.gp import gp_stage, load_gp
 from gpot.stages.stage import Stage
-from gpot.stages.vae import latents_stage, load_vae, vae_stage
+from gpot.stages.vae import images_of, latents_stage, load_vae, vae_stage
 from gpot.store import Artifact, Store
 from tests.conftest import ROOT
 
@@ -50,7 +50,7 @@ def check_gps(config: Config, released: Store) -> None:
     moved = [row for row in report_rows(config) if row.row.moves]
     assert moved
     for row in moved:
-        gp = load_gp(row.config, _find(released, gp_stage(row.config)))
+        gp = load_gp(row.config.gp, row.config.dataset.dim, _find(released, gp_stage(row.config)))
         assert gp.log_det_error(torch.randn(64, row.config.dataset.dim)).abs().mean() < row.config.gp.logdet_tolerance
 
 
@@ -71,7 +71,7 @@ def test_keys_of_the_long_training_are_what_was_trained(dataset: str, vae: str, 
 
 
 def test_released_models_load(config: Config, released: Store) -> None:
-    vae = load_vae(config, _find(released, vae_stage(config)))
+    vae = load_vae(images_of(config), _find(released, vae_stage(config)))
     mean, _ = vae.encode(torch.zeros(1, 1, 64, 64))
     assert mean.isfinite().all()
     flow = load_flow(config, _find(released, flow_stage(config)))
@@ -115,7 +115,7 @@ def test_mnist_needs_no_download(experiment: str, released: Store) -> None:
     check_gps(mnist, released)
     z = torch.randn(16, 10)
     assert (flow.transform(flow.inverse(z)) - z).abs().max() < 0.1
-    decoded = load_vae(mnist, vae).decode(torch.from_numpy(mean[:64]).float())
+    decoded = load_vae(images_of(mnist), vae).decode(torch.from_numpy(mean[:64]).float())
     assert decoded.shape == (64, 1, 32, 32) and decoded.amax((1, 2, 3)).mean() > 0.8, "digits, not a grey mean"
 
 

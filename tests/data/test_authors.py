@@ -24,7 +24,7 @@ from gpot.errors import BadConfig, BadInput, DataMissing
 from gpot.flows.weights import copy_released
 from gpot.stages.flow import flow_stage, load_flow
 from gpot.stages.stage import open_workshop
-from gpot.stages.vae import load_vae, vae_stage
+from gpot.stages.vae import images_of, load_vae, vae_stage
 from tests.conftest import shared_path
 from tests.data.test_checkpoints import foreign, same, save
 from third_party.bnaf import BNAF
@@ -68,7 +68,7 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """Made files at the addresses of the published ones, below another host."""
+    """Construction files at the addresses of the published ones, below another host."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     folder, states, entries = tmp_path / "server", {}, {}
     torch.manual_seed(0)
@@ -135,7 +135,7 @@ def test_without_a_network_the_error_says_what_to_put_where(
     with pytest.raises(DataMissing) as caught:
         authors_tensors(name, tmp_path / "data")
     weights, said = authors.AUTHORS[name], str(caught.value)
-    for part in (weights.file, weights.what, str(tmp_path / "data"), "paths.data=", *weights.remote.addresses):
+    for part in (weights.file, weights.what, str(tmp_path / "data"), "folder that has it", *weights.remote.addresses):
         assert part in said
 
 
@@ -159,7 +159,7 @@ def test_flow_of_a_2d_dataset(served: Served, tmp_path: Path, dataset: str) -> N
 def test_models_of_dsprites(served: Served, tmp_path: Path) -> None:
     config = compose("train_gp", ["models=authors", *below(tmp_path)])
     vae, flow = (open_workshop(config).make(stage(config)) for stage in (vae_stage, flow_stage))
-    assert same(load_vae(config, vae).state_dict(), served.states["btcvae_dsprites"])
+    assert same(load_vae(images_of(config), vae).state_dict(), served.states["btcvae_dsprites"])
     flow = load_flow(config, flow)
     assert same({f"model.{k}": v for k, v in flow.flow.model.state_dict().items()}, served.states["ffjord_dsprites"])
 
@@ -167,7 +167,7 @@ def test_models_of_dsprites(served: Served, tmp_path: Path) -> None:
 def test_vae_of_mnist(served: Served, tmp_path: Path) -> None:
     config = compose("train_vae", ["dataset=mnist", "vae=btcvae_authors_mnist", *below(tmp_path)])
     artifact = open_workshop(config).make(vae_stage(config))
-    assert same(load_vae(config, artifact).state_dict(), served.states["btcvae_mnist"])
+    assert same(load_vae(images_of(config), artifact).state_dict(), served.states["btcvae_mnist"])
 
 
 def test_a_dataset_without_published_models_keeps_ours() -> None:

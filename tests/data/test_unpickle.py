@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gpot.data.unpickle import Made, Name, read_pickle
+from gpot.data.unpickle import Construction, Name, read_pickle
 from gpot.errors import BadInput
 
 SHARED = ["x", 1]
@@ -52,14 +52,14 @@ def test_a_call_becomes_a_record(protocol: int, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     for function, arguments in ((os.system, (f"touch {victim}",)), (eval, ("1 + 1",)), (open, (str(victim), "w"))):
         made = read(pickle.dumps({"x": [Call(function, arguments, {"state": 1})]}, protocol))["x"][0]
-        assert isinstance(made, Made) and made.arguments == arguments and made.attributes == {"state": 1}
+        assert isinstance(made, Construction) and made.arguments == arguments and made.attributes == {"state": 1}
         assert made.by.path.endswith(function.__name__)
     assert not victim.exists()
 
 
 def test_an_object_is_a_record_of_its_attributes() -> None:
     made = read(pickle.dumps(Path("a/b"), 2))
-    assert isinstance(made, Made) and made.arguments == ("a", "b")
+    assert isinstance(made, Construction) and made.arguments == ("a", "b")
     error = ValueError("said")
     error.note = [1]  # type: ignore[attr-defined]
     made = read(pickle.dumps(error))

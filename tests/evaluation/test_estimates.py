@@ -13,7 +13,7 @@ from gpot.evaluation.certificate import assignment_gap, certificate
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.estimate import Estimate
-from gpot.evaluation.likelihood import logdet_error, nll, nll_exact
+from gpot.evaluation.likelihood import log_det_error, nll, nll_exact
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.velocity import RidgeVelocity
 from gpot.maths.charts import Chart
@@ -87,7 +87,7 @@ def test_exact_nll_sees_what_the_analytic_one_cannot() -> None:
     exact = nll(s, log_det_f + 0.5).mean
     assert nll_exact(gp, z, log_det_f).mean == pytest.approx(exact, rel=1e-5)
     assert abs(exact - before) > 0.05
-    error = logdet_error(gp, z, chunk=20)
+    error = log_det_error(gp, z, chunk=20)
     gaps = (0.5 - log_det_s).abs()
     assert error.mean == pytest.approx(gaps.mean().item(), rel=1e-4)
     assert error.max == pytest.approx(gaps.max().item(), rel=1e-4)
@@ -97,7 +97,7 @@ def test_exact_nll_sees_what_the_analytic_one_cannot() -> None:
 def test_exact_nll_of_a_resolved_flow_is_that_of_f(chart: Chart) -> None:
     gp = ridge(chart, 20)
     z, log_det_f = torch.randn(20, 3, dtype=DTYPE), torch.randn(20, dtype=DTYPE)
-    error = logdet_error(gp, z)
+    error = log_det_error(gp, z)
     assert 0.0 < error.mean <= error.max < 1e-2
     assert abs(nll_exact(gp, z, log_det_f).mean - nll(z, log_det_f).mean) <= error.mean * (1.0 + 1e-9)
 

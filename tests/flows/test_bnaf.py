@@ -71,7 +71,7 @@ def test_without_inverse_it_says_what_to_type() -> None:
     flow = small(inverse="none")
     z = flow.transform(torch.randn(5, 2, dtype=DTYPE))
     for attempt in (flow.inverse, flow.invert, FrozenFlow(flow).inverse):
-        with pytest.raises(InverseNotAvailable, match=r"Type flow\.inverse=bisection"):
+        with pytest.raises(InverseNotAvailable, match='Build it with inverse="bisection"'):
             attempt(z)
 
 
@@ -87,7 +87,7 @@ def test_tolerance_and_iterations_reach_the_root_finding() -> None:
     "options", [{"inverse": "newton"}, {"tolerance": 0.0}, {"tolerance": -1.0}, {"max_iterations": 0}], ids=str
 )
 def test_bad_options_are_refused(options: dict[str, object]) -> None:
-    with pytest.raises(BadConfig, match="Type"):
+    with pytest.raises(BadConfig, match=r"Type one of them|Take tolerance"):
         small(**options)
 
 

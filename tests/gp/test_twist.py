@@ -231,7 +231,7 @@ def test_escaped_counts_what_is_not_finite() -> None:
 
 def test_bad_arguments_are_refused() -> None:
     for dim in (1, 2):
-        with pytest.raises(BadConfig, match=f"needs dim >= 3, and got dim={dim}; take gp=ridge"):
+        with pytest.raises(BadConfig, match=f"needs dim >= 3, and got dim={dim}; take a ridge field"):
             TwistFlow(dim)
     with pytest.raises(BadConfig, match="n_layers=0, width=64; try"):
         TwistFlow(4, n_layers=0)

@@ -60,7 +60,7 @@ def reverse_mode_log_det(fn: object, z: Tensor) -> Tensor:
 def test_planes_of_each_half() -> None:
     assert [plane_counts(dim) for dim in DIMS] == [(1, 0), (1, 1), (1, 1), (3, 2), (8, 8)]
     for dim in (0, 1, 2):
-        with pytest.raises(BadConfig, match=rf"needs dim >= 3, and got dim={dim}; take gp=ridge"):
+        with pytest.raises(BadConfig, match=rf"needs dim >= 3, and got dim={dim}; take a ridge field"):
             plane_counts(dim)
 
 

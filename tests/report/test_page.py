@@ -14,13 +14,14 @@ from PIL import Image
 from gpot.errors import BadInput
 from gpot.paper.items import Item
 from gpot.paper.printed import PRINTED
+from gpot.report.grids import grids
 from gpot.report.page.arrays import data_uri, embed_pictures, pack, unpack
 from gpot.report.page.captions import words
-from gpot.report.page.items import Origin, duration, item_view, minus, missing_item, percent, turn
+from gpot.report.page.items import Origin, item_view, missing_item, turn
+from gpot.report.page.numbers import duration, minus, percent
 from gpot.report.page.render import MOST_BYTES, Page, render
 from gpot.report.page.svg import curves, histogram
 from gpot.report.page.traversals import read_traversals, traversal_data
-from gpot.report.tables import grids
 from tests.report.page_fixture import N, T, page, plane, table1, traversals
 
 VOID = {"meta", "link", "img", "input", "br", "hr", "path", "rect"}

@@ -127,7 +127,7 @@ def test_a_dataset_without_images_is_refused_by_name(folder: Path) -> None:
 
 def test_without_files_and_network_the_error_says_what_to_do(folder: Path, tmp_path: Path) -> None:
     config = config_of(folder, "experiment=table2_mnist", f"paths.data={tmp_path}", "seed=9")
-    with pytest.raises(DataMissing, match=r"train-images-idx3-ubyte.gz(.|\n)*paths.data="):
+    with pytest.raises(DataMissing, match=r"train-images-idx3-ubyte.gz(.|\n)*name the folder that has it"):
         open_workshop(config).make(latents_stage(config))
 
 

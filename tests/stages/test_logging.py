@@ -166,9 +166,10 @@ def test_runs_carry_their_settings(offline: Offline) -> None:
 
 def test_reference_lines_are_the_papers_numbers(offline: Offline) -> None:
     config = tiny(offline.folder, "none", "dataset=two_moons", "penalty=euler_toy")
-    assert paper_lines(config, "gp") == {"paper/cost": 1.04, "paper/energy": 0.09}
+    lines = paper_lines(config.dataset.name, config.flow.name, config.gp_row)
+    assert lines == {"paper/cost": 1.04, "paper/energy": 0.09}
     (euler,) = (run for run in offline.of("gp", "two_moons") if run.config["lambda"] > 0)
-    for key, value in paper_lines(config, "gp").items():
+    for key, value in lines.items():
         assert [v for _, v in euler.history[key]] == pytest.approx([value] * 2)
 
 
@@ -279,7 +280,7 @@ def test_numbers_of_the_loggers_are_those_of_the_training(files: dict[str, tuple
     assert pairs is not None
     z = pairs.tensors("pairs.safetensors")["z_validation"]
     x = pairs.tensors("pairs.safetensors")["x_validation"]
-    gp, flow = load_gp(config, artifact), load_flow(config, workshop.make(flow_stage(config)))
+    gp, flow = load_gp(config.gp, config.dataset.dim, artifact), load_flow(config, workshop.make(flow_stage(config)))
     best = rows[artifact.manifest["metrics"]["best_epoch"]]
     assert float(best["val/nll_exact"]) == pytest.approx(nll_exact(gp, z, flow.forward(x)[1]).mean, abs=1e-5)
     assert isinstance(gp, GaussianPreservingFlow)

@@ -79,7 +79,7 @@ def test_a_copy_of_the_folder_gives_the_same_page(made: tuple[Config, Path], tex
 def test_a_result_says_what_stands_behind_it(made: tuple[Config, Path]) -> None:
     config, folder = made
     result, arrays = json.loads((folder / "fig4.json").read_text()), read_arrays(folder, "fig4")
-    assert result["command"] == command_of(config) and str(folder.parent) not in result["command"]
+    assert result["command"] == command_of(config.typed) and str(folder.parent) not in result["command"]
     assert [model["stage"] for model in result["models"]] == ["flow", "gp", "gp"]
     assert [model["row"] for model in result["models"]] == ["flow", "flow+gp", "flow+gp:ridge"]
     # points, flow, pairs, two GP flows, and an evaluation for each of four rows

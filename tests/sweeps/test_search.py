@@ -66,6 +66,11 @@ class Immediate:
 WORKSHOP: Any = Immediate()
 
 
+def study_of(config: Config) -> optuna.Study:
+    assert config.search is not None
+    return open_study(config.search, config.typed, config.seed)
+
+
 def states(study: optuna.Study) -> list[str]:
     return [trial.state.name for trial in study.trials]
 
@@ -84,7 +89,7 @@ def test_the_same_command_goes_on_with_its_study(tmp_path: Path, trained: list[A
     told = summary(more, best)
     assert told["best"] == min(t.value for t in more.trials if t.value is not None) and told["artifact"] == best.key
     assert told["failed"] == sum(trial.params["gp.family.width"] == 32 for trial in more.trials)
-    other = open_study(config(tmp_path, 5, "seed=7"))
+    other = study_of(config(tmp_path, 5, "seed=7"))
     assert other.study_name != more.study_name and not other.trials, "another question has another study"
 
 
@@ -100,7 +105,7 @@ def test_a_failed_trial_is_kept_with_its_reason(tmp_path: Path, trained: list[An
 
 def test_a_killed_trial_is_done_again(tmp_path: Path, trained: list[Any]) -> None:
     asked = config(tmp_path, 3)
-    study = open_study(asked)
+    study = study_of(asked)
     killed = study.ask()
     rate = killed.suggest_float("optimizer.gp.lr", 1e-3, 1e-1, log=True)
     killed.suggest_categorical("gp.family.width", [32, 64, 128, 256])

@@ -155,7 +155,7 @@ def test_the_horizontal_axis_shows_what_was_run() -> None:
     assert axis("4", "8", "30").get_xscale() == "linear" and axis("1", "100").get_xscale() == "log"
     words = axis("[15,15]", "[30,30]")
     assert words.get_xscale() == "linear" and [t.get_text() for t in words.get_xticklabels()] == ["[15,15]", "[30,30]"]
-    with pytest.raises(BadInput, match=r"sweep\.metrics"):
+    with pytest.raises(BadInput, match=r"Name metrics"):
         sweep_figure("", "x", [])
 
 

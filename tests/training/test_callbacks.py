@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gpot.config.advice import options
 from gpot.errors import FidelityLost, TrainingDiverged
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.velocity import RidgeVelocity
@@ -137,11 +138,13 @@ def test_guard_stops_at_the_finest_grid_and_says_what_to_type() -> None:
     with pytest.raises(FidelityLost) as caught:
         validate(guard, 7, cost=1.0)
     message = str(caught.value)
-    found, options = ("epoch 7", "4 steps", "1.0e-12"), ("gp.max_steps=4", "gp.chart=gaussian", "optimizer.gp.lr")
-    for part in (*found, *options, "gp.logdet_tolerance"):
+    found, asked = ("epoch 7", "4 steps", "1.0e-12"), ("max_steps=4", 'chart="gaussian"', "learning rate")
+    for part in (*found, *asked, "accept less with tolerance"):
         assert part in message
+    typed = "gp.max_steps=..., gp.chart=gaussian, optimizer.gp.lr=..., gp.logdet_tolerance=..."
+    assert options(caught.value) == f"On the command line: {typed}"
     assert guard.best_epoch == -1
-    with pytest.raises(FidelityLost, match=r"refined 2 times.*gp\.n_steps=4"):
+    with pytest.raises(FidelityLost, match=r"refined 2 times.*n_steps=4"):
         guard.restore()
 
 

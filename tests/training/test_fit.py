@@ -94,7 +94,7 @@ class Run:
 
     def fit(self, recorder: Recorder) -> Run:
         fit(
-            self.module, self.data, self.config,
+            self.module, self.data, self.config.device, seed=self.config.seed,
             epochs=EPOCHS, work=self.work, name="test", optimizer=self.optimizer, callbacks=[self.guard, recorder],
         )  # fmt: skip
         return self
@@ -288,7 +288,17 @@ class Problem:
         data = ArrayDataModule((self.x, self.z), (self.x, self.z), batch_size=batch, n_batches=8, seed=1)
         module = options.get("module", GPModule)(gp, weight, optimizer, epochs, 8 * epochs)
         guard = FidelityGuard(gp, self.z[:64], 1e-3, 32)
-        fit(module, data, config, epochs=epochs, work=work, name="test", optimizer=optimizer, callbacks=[guard])
+        fit(
+            module,
+            data,
+            config.device,
+            seed=config.seed,
+            epochs=epochs,
+            work=work,
+            name="test",
+            optimizer=optimizer,
+            callbacks=[guard],
+        )
         guard.restore()
         return guard.best
 

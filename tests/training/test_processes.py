@@ -58,7 +58,7 @@ class Run:
 
     def fit(self) -> dict[str, float]:
         metrics = fit(
-            self.module, self.data, self.config,
+            self.module, self.data, self.config.device, seed=self.config.seed,
             epochs=3, work=self.work, name="test", optimizer=self.optimizer, callbacks=[self.guard],
         )  # fmt: skip
         return dict(metrics)
@@ -101,7 +101,7 @@ def test_two_processes_reach_what_one_reaches(one: Config, two: Config, tmp_path
 
 def test_what_a_process_raises_is_raised(two: Config, tmp_path: Path) -> None:
     run = Run(two, tmp_path, tolerance=1e-12, max_steps=3)
-    with pytest.raises(FidelityLost, match=r"gp\.max_steps=3 forbids") as caught:
+    with pytest.raises(FidelityLost, match=r"max_steps=3 forbids") as caught:
         run.fit()
     assert caught.value.epoch == 1 and run.guard.refinements == 1 and run.guard.best_epoch == -1  # type: ignore[attr-defined]
 
@@ -131,7 +131,7 @@ def test_a_stage_in_two_processes_is_the_same_artefact(tmp_path: Path) -> None:
             paths.append("pretrained=null")
         config = compose("train_gp", [*options, *paths, *where])
         artifact = open_workshop(config).make(gp_stage(config))
-        assert load_gp(config, artifact) is not None
+        assert load_gp(config.gp, config.dataset.dim, artifact) is not None
         found.append(artifact)
     alone, shared = found
     assert alone.key == shared.key and shared.manifest["device"].endswith("2 processes")

@@ -64,7 +64,8 @@ def train(config: Config, work: Path, *callbacks: Callback) -> None:
     data = ArrayDataModule((x, z), (x[:16], z[:16]), batch_size=16, n_batches=4, seed=0)
     module = GPModule(gp, config.penalty, optimizer, EPOCHS, 4 * EPOCHS)
     fit(
-        module, data, config, epochs=EPOCHS, work=work, name="gp", optimizer=optimizer, callbacks=[guard, *callbacks]
+        module, data, config.device, seed=config.seed, epochs=EPOCHS, work=work, name="gp",
+        optimizer=optimizer, callbacks=[guard, *callbacks],
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Rules between groups, one small function each: what was asked, what was found, what to type next.
 
-The parameters of a rule are the groups that it is about (`gpot.config.checks.subjects`). A new rule is a function in
-the module of its subject, and an entry of `RULES`.
+The parameters of a rule are the groups that it is about, or what `gpot.config.checks.subjects` names. A new rule is a
+function in the module of its subject, and an entry of `RULES`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,6 @@ RULES: tuple[Callable[..., None], ...] = (
 
 def check(config: Config, rules: Sequence[Callable[..., None]] = RULES) -> None:
     """Apply rules, all by default. Raises: BadConfig for the first that fails."""
-    known = subjects(config)
+    known = vars(config) | subjects(config.gp, config.penalty, config.report)
     for rule in rules:
         rule(**{name: known[name] for name in inspect.signature(rule).parameters})

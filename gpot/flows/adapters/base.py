@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from gpot.errors import FlowRefused, InverseNotAvailable
 from gpot.flows.bases import Base, read_base
-from gpot.flows.handshake import checked_inverse, checked_result, jacobian_of
+from gpot.flows.handshake import jacobian_of
+from gpot.flows.results import checked_inverse, checked_result
 
 
 class AdaptedFlow(nn.Module):

@@ -41,9 +41,9 @@ def _law(source: Any, context: Tensor | None, name: str) -> Any:
         return source(None if context is None else context[0])
     except Exception as error:
         if context is None:
-            said = str(error).splitlines()[0][:120] if str(error) else repr(error)
+            reason = str(error).splitlines()[0][:120] if str(error) else repr(error)
             raise FlowRefused(
-                f"{name} gives no law without a context ({said}); a conditional flow needs one: type "
+                f"{name} gives no law without a context ({reason}); a conditional flow needs one: type "
                 "gpot.fit(flow, context=c)"
             ) from error
         raise FlowRefused(f"{name} gives no law for the context {tuple(context.shape[1:])}: {error}") from error

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.paper.printed import FLOW_OF, PRINTED, Printed
 from gpot.paper.rows import base_row, row_name
+from gpot.report.grids import SPREAD, Grid, grids
 from gpot.report.page.arrays import Embedded
 from gpot.report.page.captions import Words
-from gpot.report.tables import SPREAD, Grid, grids
+from gpot.report.page.numbers import duration, minus, percent
 
 Payload = Mapping[str, Any]
 
 _SHOWN_COMMIT = 12
-MINUS = "−"
-_SMALL_EXPONENT = 3
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -196,38 +192,6 @@ def turn(grid: Grid) -> Turned:
 def row_label(payload: Payload, row: Mapping[str, Any]) -> str:
     """Printed name of a row of a result: `BNAF+GP (ridge)`."""
     return row_name(row["row"], row.get("flow") or payload.get("flow") or FLOW_OF.get(row.get("dataset", "")))
-
-
-def percent(ratio: float, sign: bool = True) -> str:
-    """0.031 -> `+3.1%`: two digits, or whole above ten; nothing but `0` for none."""
-    value = 100 * ratio
-    if value == 0:
-        return "0"
-    spec = ("+" if sign else "") + (".0f" if abs(value) >= 10 else ".1f")
-    return minus(format(value, spec)) + "%"
-
-
-def duration(seconds: float) -> str:
-    """`48 s`, `12.5 min`, `3.2 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def minus(text: str) -> str:
-    """Numbers as they are set: a minus sign for a hyphen, a power of ten for an exponent that is not small.
-
-    >>> minus("-17.52"), minus("2.8e-06 to 1e-2")
-    ('−17.52', '2.8×10⁻⁶ to 0.01')
-    """
-    return re.sub(r"(?<![\w)])-(?=[\d.])", MINUS, re.sub(r"\b(\d[\d.]*)e([+-]?\d+)\b", _power, text))
-
-
-def _power(match: re.Match[str]) -> str:
-    exponent = int(match[2])
-    if abs(exponent) <= _SMALL_EXPONENT:
-        return format(Decimal(match[0]), "f")
-    return f"{match[1]}×10{str(exponent).translate(_RAISED)}"
 
 
 def _models(payload: Payload) -> Iterable[Model]:

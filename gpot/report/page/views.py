@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gpot.paper import names
 from gpot.paper.rows import FLOWS, ROWS, base_row
-from gpot.report.page.items import duration, minus, row_label
+from gpot.report.page.items import row_label
+from gpot.report.page.numbers import duration, minus
 from gpot.report.page.render import Bar, Chart, FlowData, FlowView, Trained
 from gpot.report.page.results import Result
 from gpot.report.page.svg import curves, histogram
@@ -106,11 +107,11 @@ def trained_models(results: Results) -> list[Trained]:
 
 def _models(results: Results) -> Iterator[tuple[Result, Mapping[str, Any]]]:
     """Trained models in the order of the results, each once."""
-    seen = set()
+    keys = set()
     for result in results.values():
         for model in result.models:
-            if (model["stage"], model["key"]) not in seen:
-                seen.add((model["stage"], model["key"]))
+            if (model["stage"], model["key"]) not in keys:
+                keys.add((model["stage"], model["key"]))
                 yield result, model
 
 

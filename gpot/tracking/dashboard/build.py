@@ -46,10 +46,10 @@ def report(entity: str, project: str) -> wr.Report:
 
 
 def blocks() -> list[Any]:
-    made: list[Any] = [wr.TableOfContents()]
+    content: list[Any] = [wr.TableOfContents()]
     for part in parts():
-        made += [wr.H1(part.title), wr.P(part.text), _grid(part)]
-    return made
+        content += [wr.H1(part.title), wr.P(part.text), _grid(part)]
+    return content
 
 
 def _grid(part: Part) -> wr.PanelGrid:
@@ -62,7 +62,7 @@ def specification(entity: str, project: str) -> dict[str, Any]:
     """All that is sent to W&B, with numbers in place of W&B's random identities, and the names that it counts on."""
     panels = [panel for part in parts() for panel in part.panels]
     view, page = workspace(entity, project)._to_model(), report(entity, project)._to_model()
-    made = {
+    everything = {
         "title": TITLE,
         "entity": entity,
         "project": project,
@@ -71,20 +71,20 @@ def specification(entity: str, project: str) -> dict[str, Any]:
         "workspace": json.loads(view.spec.model_dump_json(by_alias=True, exclude_none=True)),
         "report": json.loads(page.spec.model_dump_json(by_alias=True, exclude_none=True)),
     }
-    numbered: dict[str, Any] = _numbered(made, {})
+    numbered: dict[str, Any] = _numbered(everything, {})
     return numbered
 
 
-def _numbered(value: Any, seen: dict[str, str]) -> Any:
+def _numbered(value: Any, numbers: dict[str, str]) -> Any:
     """The same specification gives the same file."""
     if isinstance(value, dict):
         return {
-            key: seen.setdefault(item, f"id{len(seen)}")
+            key: numbers.setdefault(item, f"id{len(numbers)}")
             if key in ("id", "__id__") and isinstance(item, str) and item
-            else _numbered(item, seen)
+            else _numbered(item, numbers)
             for key, item in value.items()
         }
-    return [_numbered(item, seen) for item in value] if isinstance(value, list) else value
+    return [_numbered(item, numbers) for item in value] if isinstance(value, list) else value
 
 
 def upload(entity: str, project: str, known: Path) -> dict[str, str]:
@@ -99,7 +99,7 @@ def upload(entity: str, project: str, known: Path) -> dict[str, str]:
         view, page = workspace(entity, project), report(entity, project)
     view.save()
     page.save()
-    made = {"place": place, "workspace": view.url, "report": page.url}
+    addresses = {"place": place, "workspace": view.url, "report": page.url}
     known.parent.mkdir(parents=True, exist_ok=True)
-    known.write_text(json.dumps(made, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return made
+    known.write_text(json.dumps(addresses, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return addresses

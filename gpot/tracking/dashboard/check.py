@@ -14,12 +14,12 @@ _OWN = {"epoch", GLOBAL_STEP}  # of Lightning
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of one stage. found: in its runs. missing: the dashboard names them and no run has them. conditional: the same,
+    """Of one stage. logged: in its runs. missing: the dashboard names them and no run has them. conditional: the same,
     of names that a run has on a condition alone. unknown: logged, and not in the table of names."""
 
     stage: str
     runs: int
-    found: frozenset[str]
+    logged: frozenset[str]
     missing: frozenset[str]
     conditional: frozenset[str]
     unknown: frozenset[str]
@@ -29,7 +29,7 @@ class Comparison:
         """A few lines for a terminal."""
         lines = [f"{self.stage}: {self.runs} run{'s' * (self.runs != 1)}"]
         when = {entry.key: entry.when for entry in LOGGED}
-        lines += [f"  found    {name}" for name in sorted(self.found)]
+        lines += [f"  found    {name}" for name in sorted(self.logged)]
         lines += [f"  not here {name}  ({when[name].value})" for name in sorted(self.conditional)]
         lines += [f"  MISSING  {name}" for name in sorted(self.missing)]
         lines += [f"  UNKNOWN  {name}" for name in sorted(self.unknown)]
@@ -39,12 +39,12 @@ class Comparison:
 def compare(runs: Sequence[OfflineRun]) -> list[Comparison]:
     """One comparison for each stage that the runs are of."""
     panel_names = names_of(panel for part in parts() for panel in part.panels)
-    found: dict[str, set[str]] = {}
+    names_by_stage: dict[str, set[str]] = {}
     for run in runs:
-        found.setdefault(run.stage, set()).update(run.names - _OWN)
+        names_by_stage.setdefault(run.stage, set()).update(run.names - _OWN)
     always = {entry.key for entry in LOGGED if entry.when is When.always}
     compared = []
-    for stage, there in sorted(found.items()):
+    for stage, there in sorted(names_by_stage.items()):
         absent = (panel_names & names([stage])) - there
         number = sum(run.stage == stage for run in runs)
         compared.append(

@@ -51,7 +51,7 @@ def _gp() -> Part:
         _line("Transport cost", logged.TRAIN_COST, logged.VAL_COST, logged.PAPER_COST),
         _line("Energy", logged.VAL_ENERGY, logged.PAPER_ENERGY, log_y=True),
         _line("NLL with the exact log-determinant, nats", logged.VAL_NLL_EXACT, logged.PAPER_NLL),
-        _line("Log-determinant error, nats", logged.VAL_LOGDET_MEAN, logged.VAL_LOGDET_MAX, log_y=True),
+        _line("Log-determinant error, nats", logged.VAL_LOG_DET_MEAN, logged.VAL_LOG_DET_MAX, log_y=True),
         _line("Penalty R", logged.TRAIN_PENALTY, log_y=True),
         _line("lambda, its weight", logged.PENALTY_WEIGHT),
         _line("Particles out of domain", logged.ESCAPED),
@@ -87,7 +87,7 @@ def _comparison() -> Part:
     }
     columns: list[tuple[Any, str]] = [
         (wr.Config("lambda"), "lambda"), (wr.Config("seed"), "seed"), (wr.SummaryMetric(logged.VAL_COST), "cost"),
-        (wr.SummaryMetric(logged.VAL_ENERGY), "energy"), (wr.SummaryMetric(logged.VAL_LOGDET_MEAN), "log-det error"),
+        (wr.SummaryMetric(logged.VAL_ENERGY), "energy"), (wr.SummaryMetric(logged.VAL_LOG_DET_MEAN), "log-det error"),
     ]  # fmt: skip
     return Part("Seeds and lambda", text, ("gp",), (
         _line("Cost, by lambda over seeds", logged.VAL_COST, **by_lambda),

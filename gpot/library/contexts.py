@@ -13,7 +13,7 @@ from torch import Tensor
 from gpot.errors import BadConfig, GpotWarning
 from gpot.evaluation.estimate import Estimate
 from gpot.evaluation.fidelity import Guard, Words
-from gpot.evaluation.likelihood import LogDetError, logdet_error
+from gpot.evaluation.likelihood import LogDetError, log_det_error
 from gpot.flows.adapters import adapt
 from gpot.flows.base import FrozenFlow, meet
 from gpot.flows.points import as_points, device_of, dtype_of
@@ -85,7 +85,7 @@ class AmortizedMap:
             joint.append(torch.cat((z[:64], context.to(z).expand(len(z[:64]), -1)), 1))
         means = [torch.stack(kept).double() for kept in costs]
         before, turned, after = (Estimate.of(values) for values in means)
-        density = logdet_error(self.gp, torch.cat(joint))
+        density = log_det_error(self.gp, torch.cat(joint))
         costs_of_each = tuple(zip(means[0].tolist(), means[2].tolist(), strict=True))
         return ContextReport(len(rows), before, turned, after, density, costs_of_each)
 

@@ -34,7 +34,7 @@ from gpot.evaluation.bounds import fenchel_young_bound  # noqa: E402
 from gpot.evaluation.certificate import assignment_gap  # noqa: E402
 from gpot.evaluation.fidelity import Guard  # noqa: E402
 from gpot.evaluation.known_truth import KnownTruth, Scores, Triples, known_truth  # noqa: E402
-from gpot.evaluation.likelihood import logdet_error  # noqa: E402
+from gpot.evaluation.likelihood import log_det_error  # noqa: E402
 from gpot.evaluation.potential import PotentialFit  # noqa: E402
 from gpot.gp.base import GaussianPreserving  # noqa: E402
 from gpot.gp.flow import GaussianPreservingFlow  # noqa: E402
@@ -144,7 +144,7 @@ def finished(truth: KnownTruth, gp: GaussianPreserving, seen: Triples) -> dict[s
     gp.requires_grad_(False)
     s = torch.cat([gp.transport(rows) for rows in seen.z.split(512)])
     cost = squared_euclidean(seen.x, s).mean().item()
-    error = logdet_error(gp, seen.z[:512]).mean
+    error = log_det_error(gp, seen.z[:512]).mean
     return {"cost": cost, "log_det_error": error, **entry(truth.scores(gp.transport, seen)),
             "certificate": assignment_gap(seen.x[:1024], s[:1024])}  # fmt: skip
 
@@ -169,7 +169,7 @@ def rows_of(dim: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     pairs = pairs_of(train, seen)
     problem = {"dim": dim, "potential": options.potential, "scramble": scramble, "strength": options.strength,
                "seed": options.seed, "n_train": len(train.x)}  # fmt: skip
-    errors = [logdet_error(part, torch.randn(256, part.dim)).mean for part in truth.parts]
+    errors = [log_det_error(part, torch.randn(256, part.dim)).mean for part in truth.parts]
     problem["log_det_error_of_h"] = sum(errors)
     rotation = Rotation(dim, fit_rotation(train.x, train.z))
     rows = [{**problem, "method": "rotation", "seconds": 0.0, "curve": [], **finished(truth, rotation, seen)}]

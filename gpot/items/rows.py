@@ -172,6 +172,7 @@ def row_results(rows: Sequence[ReportRow], item: Item, workshop: Workshop) -> li
     """Each row with its evaluation, or its traversals where the item is about those, made where it is missing."""
     results = []
     stage = traversals_stage if item.traversal else evaluate_stage
+    workshop.announce([stage(each, row.row) for row in rows for each in row.configs])
     for row in rows:
         log.info("%s: %s, row %s", item.value, row.config.dataset.name, row.key)
         artifacts = tuple(workshop.make(stage(each, row.row)) for each in row.configs)

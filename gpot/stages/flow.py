@@ -21,7 +21,7 @@ from gpot.errors import BadConfig, FlowRefused
 from gpot.flows.base import FrozenFlow, pull_back
 from gpot.paper.rows import Row
 from gpot.progress import track
-from gpot.stages.points import points_in, points_stage
+from gpot.stages.points import n_points, points_in, points_stage
 from gpot.stages.stage import WEIGHTS, Bench, Stage, generator
 from gpot.store import Artifact
 from gpot.tracking.names import VAL_NLL
@@ -30,6 +30,7 @@ from gpot.training import families
 from gpot.training.callbacks import KeepBest
 from gpot.training.fit import fit, intervals
 from gpot.training.flow import FlowModule
+from gpot.training.pace import TIMED_STEPS, Pace, n_steps, pace
 from gpot.training.watch import PaperLines
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,25 @@ def flow_stage(config: Config) -> Stage:
         "optimizer": adam_settings(config.optimizer.flow),
         "seed": config.seed,
     }
-    return Stage("flow", 1, config, settings, (points_stage(config),), _train, logged=True)
+    return Stage("flow", 1, config, settings, (points_stage(config),), _train, logged=True, pace=_pace)
+
+
+def _pace(stage: Stage) -> Pace:
+    config = stage.config
+    n, dim = len(split(n_points(stage.inputs[0]))[0]), config.dataset.dim
+    steps = n_steps(config.flow.epochs, n, config.flow.batch_size)
+    batches = [(torch.randn(min(config.flow.batch_size, n), dim),) for _ in range(1 + TIMED_STEPS)]
+    flow = families.network(config.flow, dim, training=True)
+    _initialize(flow, batches[0][0])
+    module = FlowModule(flow, families.log_likelihood(config.flow, flow), config.optimizer.flow, steps)
+    return pace(module, batches, steps, device=config.device.first)
+
+
+def _initialize(flow: nn.Module, points: Tensor) -> None:
+    """ActNorm starts from data."""
+    initialize: Any = getattr(flow, "initialize", None)
+    if initialize is not None:
+        initialize(points)
 
 
 def _load(bench: Bench) -> Mapping[str, Any]:
@@ -87,15 +106,13 @@ def _fit(flow: nn.Module, points: Tensor, bench: Bench) -> Mapping[str, Any]:
     config = bench.config
     train, validation = split(len(points))
     batch = min(config.flow.batch_size, len(train))
-    steps = config.flow.epochs * (len(train) // batch)
+    steps = n_steps(config.flow.epochs, len(train), batch)
     epochs, n_batches = intervals(steps, len(train) // batch, at_most=600)
     data = ArrayDataModule(
         (points[train],), (points[validation[:_VALIDATION_POINTS]],),
         batch_size=batch, n_batches=n_batches, seed=config.seed,
     )  # fmt: skip
-    initialize: Any = getattr(flow, "initialize", None)
-    if initialize is not None:  # ActNorm starts from data
-        initialize(points[train[:batch]])
+    _initialize(flow, points[train[:batch]])
     logger = bench.open_logger()
     keep = KeepBest(VAL_NLL, flow)
     module = FlowModule(flow, families.log_likelihood(config.flow, flow), config.optimizer.flow, steps)

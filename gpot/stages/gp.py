@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gpot.config.choices import PenaltyKind
+from gpot.config.choices import PenaltyKind, Source
 from gpot.config.choices import Rotation as RotationChoice
 from gpot.config.plain import adam_settings, without
 from gpot.config.schema import Config, GpConfig, ImagesConfig, PenaltyConfig, TwistConfig
@@ -25,8 +25,8 @@ from gpot.gp.base import GaussianPreserving
 from gpot.gp.orthogonal import Rotation
 from gpot.gp.rotation import fit_rotation
 from gpot.paper.rows import row_name
-from gpot.stages.flow import flow_stage, load_flow, pairs_stage
-from gpot.stages.points import points_of, points_stage
+from gpot.stages.flow import flow_stage, load_flow, pairs_stage, split
+from gpot.stages.points import n_points, points_of, points_stage
 from gpot.stages.stage import WEIGHTS, Bench, Stage
 from gpot.stages.vae import images_of, load_vae, vae_stage
 from gpot.store import Artifact
@@ -38,6 +38,7 @@ from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit
 from gpot.training.gp import GPModule
 from gpot.training.live import Draw, ImageCodes, Live, live_figures
+from gpot.training.pace import TIMED_STEPS, Pace, n_steps, pace
 from gpot.training.watch import Energy, FiguresAtIntervals, PaperLines
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,19 @@ def gp_stage(config: Config) -> Stage:
         "optimizer": adam_settings(config.optimizer.gp),
         "seed": config.seed,
     }
-    return Stage("gp", 1, config, settings, (pairs,), _train, logged=True)
+    return Stage("gp", 1, config, settings, (pairs,), _train, logged=True, pace=_pace)
+
+
+def _pace(stage: Stage) -> Pace:
+    config, gp, (pairs,) = stage.config, stage.config.gp, stage.inputs
+    n, epochs = gp.n_train, n_epochs(gp, config.penalty)
+    if gp.source is Source.data:
+        n = min(n, len(split(n_points(pairs.inputs[1]))[0]))
+    steps = n_steps(epochs, n, gp.batch_size)
+    network = families.gp_network(gp, config.dataset.dim)
+    module = GPModule(network, config.penalty, config.optimizer.gp, epochs, steps)
+    batches = [tuple(torch.randn(2, min(gp.batch_size, n), config.dataset.dim)) for _ in range(1 + TIMED_STEPS)]
+    return pace(module, batches, steps, device=config.device.first)
 
 
 def _train(bench: Bench) -> Mapping[str, Any]:

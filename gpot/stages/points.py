@@ -118,6 +118,16 @@ def points_by_rows(bench: Bench) -> PointRows:
     return PointRows(len(points), lambda rows: points[rows], units)
 
 
+def n_points(stage: Stage) -> int:
+    """How many points a stage of `points_stage` gives, known before they are there."""
+    dataset = stage.config.dataset
+    if isinstance(dataset, ToyConfig):
+        return dataset.n_points
+    if isinstance(dataset, PointsConfig):
+        return len(read_points(str(dataset.path)))
+    return len(images_of(stage.config).index())
+
+
 def points_of(artifact: Artifact) -> Tensor:
     """The points (n, d) float32 of an artefact of `points_stage`, or the codes of one of `codes_stage`."""
     return torch.from_numpy(artifact.array("points.npy" if artifact.stage == "points" else "mean.npy")).float()

@@ -7,7 +7,7 @@ before anything is there. :meth:`Workshop.make` walks the inputs, builds what is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,16 +20,19 @@ from torch import nn
 from gpot.config.choices import Upstream
 from gpot.config.schema import Config
 from gpot.errors import DataMissing
-from gpot.places import released, typed
+from gpot.places import RELEASED, released, typed
 from gpot.store import Artifact, Store, content_key
 from gpot.tracking.loggers import open_logger
 from gpot.tracking.run import OpenLogger, Run, describe
 from gpot.tracking.run_logger import Description, RunLogger
 from gpot.training.history import keep_history
+from gpot.training.pace import Pace
+from gpot.training.progress import duration
 
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
+_LONG = 3600.0  # seconds
 # What makes the result of a stage alone, for the error that says it is missing
 _COMMANDS = {
     "vae": typed("train_vae"),
@@ -53,6 +56,7 @@ class Stage:
         build: writes the result's files and returns its metrics.
         data_hash: of the user's files that it reads.
         logged: a training, which has a run of its own in the logger.
+        pace: of a training, times its first steps on made data; the inputs need not be there.
         on_demand: made when another stage needs it, also under `upstream=require`: it costs little.
         partly: names of inputs of which the stage reads some rows (`gpot.stages.points.points_by_rows`). The result
             depends on them as on any other, but they need not be there as a whole.
@@ -66,6 +70,7 @@ class Stage:
     build: Callable[[Bench], Mapping[str, Any]] = field(compare=False)
     data_hash: str | None = None
     logged: bool = False
+    pace: Callable[[Stage], Pace] | None = field(default=None, compare=False)
     on_demand: bool = False
     partly: tuple[str, ...] = ()
 
@@ -138,6 +143,7 @@ class Workshop:
     device: str
     budget: str
     open_logger: OpenLogger
+    _announced: set[str] = field(default_factory=set, compare=False)
 
     def make(self, stage: Stage, needed_by: str | None = None) -> Artifact:
         """The result of a stage: found, or built with all that it needs.
@@ -154,9 +160,33 @@ class Workshop:
             if self.upstream is Upstream.require and not part.on_demand:
                 what = f"stage {needed_by or stage.name} needs the result of stage {part.name}"
                 self.store.require(part.name, part.key, what, f"{_COMMANDS[part.name]} (or add upstream=make)")
+        self.announce([stage])
         for part in plan:
             result = self._build(part)
         return result
+
+    def announce(self, stages: Sequence[Stage]) -> None:
+        """Before it starts, say what is trained for these results and how long that takes here, measured over the first
+        steps of each training. Each is said once; one that is alone says so itself (`gpot.training.fit`)."""
+        plan = {part.key: part for stage in stages for part in self.missing(stage) if part.pace is not None}
+        trainings = [part for key, part in plan.items() if key not in self._announced]
+        self._announced.update(plan)
+        if len(trainings) < 2 or self.upstream is Upstream.require:
+            return
+        log.info("%d trainings before the result is there, timed over the first steps of each:", len(trainings))
+        seconds = 0.0
+        for part in trainings:
+            assert part.pace is not None
+            with torch.random.fork_rng(devices=[]):
+                pace = part.pace(part)
+            seconds += pace.total
+            log.info("  %s: %d steps, about %s", part.describe().name, pace.steps, duration(pace.total))
+        log.info("  together about %s; what is interrupted goes on from its last checkpoint", duration(seconds))
+        if seconds > _LONG:
+            log.warning(
+                "the trainings take about %s on this machine. %s takes the released models, models=toy trains frozen "
+                "models in seconds, and a GPU (device=gpu) is faster.", duration(seconds), f"pretrained={RELEASED}",
+            )  # fmt: skip
 
     def missing(self, stage: Stage) -> Iterator[Stage]:
         """The stages that have no result yet, each after those that it needs; `stage` itself is the last."""

@@ -38,6 +38,7 @@ from gpot.progress import track
 from gpot.stages.stage import WEIGHTS, Bench, Stage
 from gpot.store import Artifact
 from gpot.training.fit import fit, intervals
+from gpot.training.pace import TIMED_STEPS, Pace, n_steps, pace
 from gpot.training.vae import VAEModule
 from third_party.btcvae import BetaTCVAE
 
@@ -111,7 +112,17 @@ def vae_stage(config: Config) -> Stage:
         "optimizer": adam_settings(config.optimizer.vae),
         "seed": config.seed,
     }
-    return Stage("vae", 1, config, settings, (), _train, data_hash=images.source.data_hash(), logged=True)
+    return Stage("vae", 1, config, settings, (), _train, data_hash=images.source.data_hash(), logged=True, pace=_pace)
+
+
+def _pace(stage: Stage) -> Pace:
+    images, optimizer = images_of(stage.config), stage.config.optimizer.vae
+    n, settings, side = len(images.index()), images.vae, images.dataset.image_size
+    steps = n_steps(settings.epochs, n, settings.batch_size)
+    module = VAEModule(images.network(), settings, optimizer, n, steps)
+    shape = (min(settings.batch_size, n), images.dataset.channels, side, side)
+    batches = [(torch.rand(shape).round(),) for _ in range(1 + TIMED_STEPS)]
+    return pace(module, batches, steps, settings.precision, stage.config.device.first)
 
 
 def _load(bench: Bench) -> Mapping[str, Any]:
@@ -131,7 +142,7 @@ def _fit(vae: BetaTCVAE, bench: Bench) -> Mapping[str, Any]:
     settings, source = images.vae, images.source
     pixels = source.pixels(images.index())
     batch = min(settings.batch_size, len(pixels))
-    steps = settings.epochs * (len(pixels) // batch)
+    steps = n_steps(settings.epochs, len(pixels), batch)
     epochs, n_batches = intervals(steps, len(pixels) // batch, at_most=1200)
     module = VAEModule(vae, settings, config.optimizer.vae, len(pixels), steps)
     some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.seed))[:_VALIDATION_IMAGES]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import signal
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
@@ -27,6 +24,7 @@ from gpot.tracking.run_logger import RunLogger
 from gpot.training.callbacks import EpochSeed, StopWhenNotFinite
 from gpot.training.checkpoint import LastCheckpoint, last_checkpoint
 from gpot.training.history import HISTORY, History
+from gpot.training.pace import TIMED_STEPS, pace
 from gpot.training.processes import train_in_processes
 from gpot.training.progress import EpochLines, duration, progress_callback
 from gpot.training.watch import LearningRate
@@ -174,30 +172,18 @@ def validation_interval(epochs: int) -> int:
     return next(k for k in range(max(1, epochs // _VALIDATIONS), 0, -1) if epochs % k == 0)
 
 
-_TIMED_STEPS = 3
 _LONG = 3600.0  # seconds
 
 
 def _announce(module: L.LightningModule, data: ArrayDataModule, steps: int, name: str, precision: Precision) -> None:
-    """Time a few steps on a copy, and say before a run on a CPU how long it will take; with emphasis if that is
-    long."""
-    trial = copy.deepcopy(module)
-    batches = [data.train.__getitems__(rows) for rows, _ in zip(data.sampler, range(1 + _TIMED_STEPS), strict=False)]
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the copy has no trainer to log to
-        start = time.monotonic()
-        for number, batch in enumerate(batches):
-            if number == 1:
-                start = time.monotonic()  # the first step warms up
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision is Precision.bfloat16):
-                loss: Any = trial.training_step(batch, number)
-            loss.backward()
-    seconds = steps * (time.monotonic() - start) / max(1, len(batches) - 1)
+    """Time a few steps, and say before a run on a CPU how long it will take; with emphasis if that is long."""
+    batches = [data.train.__getitems__(rows) for rows, _ in zip(data.sampler, range(1 + TIMED_STEPS), strict=False)]
+    seconds = pace(module, batches, steps, precision).total
     if seconds < _LONG:
         log.info("%s: %d steps, about %s on this CPU", name, steps, duration(seconds))
         return
     log.warning(
-        "%s: %d steps on a CPU: about %.1f hours. A GPU (device=gpu) or budget=quick is faster; "
+        "%s: %d steps on a CPU: about %.1f hours. A GPU (device=gpu) is faster; "
         "an interrupted run goes on from its last checkpoint.",
         name, steps, seconds / 3600,
     )  # fmt: skip

@@ -59,7 +59,7 @@ def held_out_points(item: str, key: str) -> Tensor:
     """Points of the row's data that took no part in a training (n, d)."""
     config, _ = _row(item, key)
     stage = points_stage(config)
-    return held_out(config, points_in({stage.name: open_workshop(config).make(stage)}))
+    return held_out(config.gp, config.evaluate, points_in({stage.name: open_workshop(config).make(stage)}))
 
 
 def _row(item: str, key: str) -> tuple[Config, Row]:

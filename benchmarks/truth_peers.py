@@ -15,8 +15,8 @@ PEER, its package, and all that was tuned (settings tried; nobody got more):
             an Euler integration of 50 steps from x to z
   ott       ott-jax: ExpectileNeuralDual (ENOT), its default networks and cost
   ott-dual  ott-jax: W2NeuralDual, its default networks
-Each has its package's documented example as its setting, and two rates (1e-3, and what is printed here as `rate`) of
-which the better is kept where --rate is given twice. Environment of its own: pip install --no-deps zuko torchcfm, and
+Each has its package's documented example as its setting, and one learning rate, 1e-3; where --rate is given several
+times, the better one is kept, and all are in the result. Environment of its own: pip install --no-deps zuko torchcfm, and
 pip install ott-jax, beside requirements.lock.
 """
 

@@ -42,8 +42,12 @@ def enough_points(dataset: DatasetConfig, gps: Gps, evaluate: EvaluateConfig) ->
     n = n_points(dataset)
     if n is None:
         return
-    option = "dataset.n_images" if isinstance(dataset, ImagesConfig) else "dataset.n_points"
-    more = "Give more points" if isinstance(dataset, PointsConfig) else f"Set a larger {option}"
+    if isinstance(dataset, PointsConfig):
+        more = "Give more points"
+    elif isinstance(dataset, ImagesConfig):
+        more = "Give more images" if dataset.n_images is None else "Set a larger dataset.n_images, or null for all"
+    else:
+        more = "Set a larger dataset.n_points"
     least = POINTS_PER_COLUMN * dataset.dim
     if n < least:
         raise BadConfig(

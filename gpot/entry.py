@@ -110,7 +110,7 @@ def entry(root: str) -> Callable[[Function], Callable[[], None]]:
 
                 def config() -> schema.Config:
                     hydra_config = HydraConfig.get()
-                    config = to_config(tree, hydra_config.overrides.task)
+                    config = to_config(tree, root, hydra_config.overrides.task)
                     if hydra_config.mode is RunMode.MULTIRUN:
                         config.multirun = Path(hydra_config.sweep.dir).name
                         # tables and figures of one job would replace those of another

@@ -13,7 +13,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from gpot.config.checks import check
+from gpot.config.checks import DATA_RULES, RULES, check
 from gpot.config.schema import Config, register
 from gpot.errors import BadConfig
 from gpot.places import CONFIGS
@@ -23,10 +23,10 @@ FORMER = {name: f"Type gp={name}, and its settings as gp.family.*." for name in 
 FORMER["velocity"] = "The option of the group says the family: type gp=mlp or gp=ridge."
 
 
-def to_config(tree: DictConfig, typed: Sequence[str] = ()) -> Config:
+def to_config(tree: DictConfig, root: str, typed: Sequence[str] = ()) -> Config:
     """Typed object of a composed tree, after the rules of `checks`. Raises: BadConfig, or OmegaConf's own errors.
 
-    typed: the overrides that the tree was composed with.
+    root: what is asked for, whose data must be enough. typed: the overrides that the tree was composed with.
     """
     config = cast(Config, OmegaConf.to_object(tree))
     config.typed = list(typed)
@@ -34,7 +34,7 @@ def to_config(tree: DictConfig, typed: Sequence[str] = ()) -> Config:
     read_paths(vars(config))
     if config.pretrained is not None:
         config.pretrained = os.path.expanduser(config.pretrained)
-    check(config)
+    check(config, (*RULES, *DATA_RULES.get(root, ())))
     return config
 
 
@@ -70,20 +70,25 @@ def known_keys(name: str, keys: Sequence[str]) -> str:
     return f"The keys of this group are: {', '.join(keys)}. {meant}".rstrip()
 
 
-def sibling(config: Config, experiment: str, untyped: Collection[str] = (), **groups: str) -> Config:
+def sibling(
+    config: Config, experiment: str, untyped: Collection[str] = (), for_settings: bool = False, **groups: str
+) -> Config:
     """The report config of another experiment, with everything else as typed for this one.
 
     Arguments: groups: other options of these, as they stand in their files. untyped: groups of which nothing that was
-    typed is kept.
+    typed is kept. for_settings: nothing is made of it, so it may ask for more data than there is.
     """
     changed = {"experiment": experiment} | groups
     left_out = {*changed, *untyped}
     kept = [override for override in config.typed if re.split(r"[=.]", override.lstrip("+"))[0] not in left_out]
-    return compose("report", [*kept, *(f"{group}={option}" for group, option in changed.items())])
+    overrides = [*kept, *(f"{group}={option}" for group, option in changed.items())]
+    return compose("report", overrides, for_settings)
 
 
-def compose(root: str, overrides: Sequence[str] = ()) -> Config:
+def compose(root: str, overrides: Sequence[str] = (), for_settings: bool = False) -> Config:
     """Config of a root (`train_gp`, `report`, ...) under overrides as typed on the command line.
+
+    for_settings: it is looked at, and nothing made of it, so the data need not be enough.
 
     >>> compose("train_gp", ["penalty=euler_latent"]).penalty.halvings
     5
@@ -91,4 +96,5 @@ def compose(root: str, overrides: Sequence[str] = ()) -> Config:
     register()
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(config_dir=str(CONFIGS), version_base="1.3"):
-        return to_config(hydra.compose(config_name=root, overrides=list(overrides)), overrides)
+        tree = hydra.compose(config_name=root, overrides=list(overrides))
+    return to_config(tree, "" if for_settings else root, overrides)

@@ -47,11 +47,13 @@ class Standardization:
     @classmethod
     def of(cls, points: NDArray[Any]) -> Standardization:
         """Mean and standard deviation (over n, not n - 1) of the columns of points (n, d)."""
-        largest = np.abs(points).max(0).astype(np.float64)  # squares of what is near the ends of float64 overflow
+        mean = points.mean(0, dtype=np.float64)
+        centred = points - mean
+        largest = np.abs(centred).max(0)  # squares of what is near the ends of float64 overflow, or vanish
         largest[largest == 0.0] = 1.0
-        spread = (points / largest).std(0, dtype=np.float64) * largest
+        spread = np.sqrt(((centred / largest) ** 2).mean(0)) * largest
         spread[np.ptp(points, axis=0) == 0] = 0.0  # of a constant column rounding may leave 1e-17, which is no scale
-        return cls(points.mean(0, dtype=np.float64), spread)
+        return cls(mean, spread)
 
     @property
     def log_det(self) -> float:

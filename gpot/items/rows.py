@@ -139,7 +139,7 @@ def paper_settings(config: Config) -> list[dict[str, Any]]:
     if printed is None or config.budget.name == "paper":
         return []
     trained = ("scale", "gp", "optimizer")  # what the paper's budget says, whatever was typed
-    papers = [sibling(config, part, trained, budget="paper") for part in config.report.parts]
+    papers = [sibling(config, part, trained, for_settings=True, budget="paper") for part in config.report.parts]
     rows = [row for paper in papers for row in report_rows(paper)]
     return [_configured(row) for row in rows if row.key in printed]
 

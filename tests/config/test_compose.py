@@ -377,7 +377,6 @@ def test_pairs_are_compared_at_the_same_number_of_steps() -> None:
 
 def test_every_rule_is_shown_to_fail() -> None:
     shown = {violation[0] for violation in VIOLATIONS} | {"prior_samples_available", "processes_fit"}
-    shown |= {"enough_points", "optimum_fits"}  # in test_limits.py
     assert {rule.__name__ for rule in RULES} == shown
 
 

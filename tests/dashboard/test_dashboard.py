@@ -11,11 +11,11 @@ import pytest
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
+from gpot.commands import wandb_dashboard
 from gpot.paper.printed import PRINTED
 from gpot.tracking.dashboard import build
 from gpot.tracking.dashboard.layout import names_of, paper_markdown, parts, settings_of
 from gpot.tracking.names import LOGGED, SETTINGS, names
-from scripts import wandb_dashboard
 from tests.conftest import ROOT
 
 

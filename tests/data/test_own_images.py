@@ -70,7 +70,7 @@ def test_the_config_follows_the_file(tmp_path: Path) -> None:
     dataset: Any = compose("train_vae", [*own, "vae.latent_dim=2"]).dataset
     assert (dataset.image_size, dataset.channels, dataset.dim) == (32, 3, 2)
     with pytest.raises(BadConfig, match=r"10 dimensions needs at least 100 points.*got 20\. Give more images"):
-        compose("train_vae", own)
+        compose("train_flow", own)
     with pytest.raises(BadConfig, match=r"1\.\.20"):
         dataset.n_images = 21
         image_index(dataset.n_images, OwnImages(dataset.path))

@@ -76,7 +76,7 @@ def test_a_refusal_of_wandb_says_what_to_type(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setenv(name, str(tmp_path))
     config = compose("train_gp", ["logger=wandb", "logger.mode=offline", f"paths.logs={tmp_path / 'logs'}"])
     with pytest.raises(LoggerUnavailable, match=r"no connection.*logger\.mode=offline"):
-        start(config, Description("gp", "a run", "gp/key", {}), None)
+        start(config.logger, config.paths.logs, Description("gp", "a run", "gp/key", {}), None)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("WANDB_DATA_DIR", str(folder))
         patch.setenv("WANDB_CACHE_DIR", str(folder))
         config = compose("train_gp", ["logger=wandb", "logger.mode=offline", f"paths.logs={folder / 'logs'}"])
-        logger = start(config, Description("gp", "a run", "gp/key", {"seed": 3}, group="sweep"), None)
+        logger = start(
+            config.logger, config.paths.logs, Description("gp", "a run", "gp/key", {"seed": 3}, group="sweep"), None
+        )
         for step in range(300):
             logger.log_metrics({"val/cost": step / 7}, step=step)
         logger.run.log({"long": "x" * 100_000})

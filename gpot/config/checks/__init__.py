@@ -1,7 +1,7 @@
 """Rules between groups, one small function each: what was asked, what was found, what to type next.
 
 The parameters of a rule are the groups that it is about, or what `gpot.config.checks.subjects` names. A new rule is a
-function in the module of its subject, and an entry of `RULES`.
+function in the module of its subject, and an entry of `RULES`, or of `DATA_RULES`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,18 @@ RULES: tuple[Callable[..., None], ...] = (
     sizes.certificate_fits,
     sizes.grid_refinable,
     sizes.split_fits,
-    points.enough_points,
-    points.optimum_fits,
     models.penalty_consistent,
     running.logger_fits,
     running.device_present,
     running.processes_fit,
 )
+
+_FLOW: tuple[Callable[..., None], ...] = (points.enough_points,)
+_MEASURED: tuple[Callable[..., None], ...] = (*_FLOW, points.enough_held_out, points.optimum_fits)
+# Rules of how much data there is, by what is asked for: a VAE needs less than a flow, a flow less than a report
+DATA_RULES: dict[str, tuple[Callable[..., None], ...]] = {
+    "train_flow": _FLOW, "train_gp": _FLOW, "evaluate": _MEASURED, "report": _MEASURED, "search": _MEASURED,
+}  # fmt: skip
 
 
 def check(config: Config, rules: Sequence[Callable[..., None]] = RULES) -> None:

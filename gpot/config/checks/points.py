@@ -38,33 +38,36 @@ def held_out(n: int) -> int:
     return n - int(TRAIN_SHARE * n)
 
 
-def enough_points(dataset: DatasetConfig, gps: Gps, evaluate: EvaluateConfig) -> None:
-    n = n_points(dataset)
-    if n is None:
-        return
-    if isinstance(dataset, PointsConfig):
-        more = "Give more points"
-    elif isinstance(dataset, ImagesConfig):
-        more = "Give more images" if dataset.n_images is None else "Set a larger dataset.n_images, or null for all"
-    else:
-        more = "Set a larger dataset.n_points"
-    least = POINTS_PER_COLUMN * dataset.dim
-    if n < least:
+def enough_points(dataset: DatasetConfig) -> None:
+    n, least = n_points(dataset), POINTS_PER_COLUMN * dataset.dim
+    if n is not None and n < least:
         raise BadConfig(
             f"a flow of {dataset.dim} dimensions needs at least {least} points, {POINTS_PER_COLUMN} for each; got {n}. "
-            f"{more}."
+            f"{_more(dataset)}."
         )
+
+
+def enough_held_out(dataset: DatasetConfig, gps: Gps, evaluate: EvaluateConfig) -> None:
+    n = n_points(dataset)
     for name, gp in gps.items():
-        if gp.source is not Source.data:
+        if n is None or gp.source is not Source.data:
             continue
         left = min(held_out(n) - gp.n_validation, evaluate.n_data)
         if left < evaluate.certificate_batch:
             raise BadConfig(
                 f"evaluation needs at least evaluate.certificate_batch={evaluate.certificate_batch} held-out points, "
                 f"and {max(0, left)} are left of {n} after {TRAIN_SHARE:.0%} for training and {name}.n_validation="
-                f"{gp.n_validation} for validation. {more}, or set a smaller {name}.n_validation or "
+                f"{gp.n_validation} for validation. {_more(dataset)}, or set a smaller {name}.n_validation or "
                 "evaluate.certificate_batch."
             )
+
+
+def _more(dataset: DatasetConfig) -> str:
+    if isinstance(dataset, PointsConfig):
+        return "Give more points"
+    if isinstance(dataset, ImagesConfig):
+        return "Give more images" if dataset.n_images is None else "Set a larger dataset.n_images, or null for all"
+    return "Set a larger dataset.n_points"
 
 
 def optimum_fits(dataset: DatasetConfig, evaluate: EvaluateConfig, report: ReportConfig) -> None:

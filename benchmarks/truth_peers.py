@@ -16,8 +16,8 @@ PEER, its package, and all that was tuned (settings tried; nobody got more):
   ott       ott-jax: ExpectileNeuralDual (ENOT), its default networks and cost
   ott-dual  ott-jax: W2NeuralDual, its default networks
 Each has its package's documented example as its setting, and one learning rate, 1e-3; where --rate is given several
-times, the better one is kept, and all are in the result. Environment of its own: pip install --no-deps zuko torchcfm, and
-pip install ott-jax, beside requirements.lock.
+times, the better one is kept, and all are in the result. Environment of its own: pip install --no-deps zuko
+torchcfm, and pip install ott-jax, beside requirements.lock.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from gpot.config.checks import DATA_RULES, RULES, check
+from gpot.config.checks import DATA_RULES, RULES, check, sizes
 from gpot.config.schema import Config, register
 from gpot.errors import BadConfig
 from gpot.places import CONFIGS
@@ -34,7 +34,8 @@ def to_config(tree: DictConfig, root: str, typed: Sequence[str] = ()) -> Config:
     read_paths(vars(config))
     if config.pretrained is not None:
         config.pretrained = os.path.expanduser(config.pretrained)
-    check(config, (*RULES, *DATA_RULES.get(root, ())))
+    rules = RULES if root else tuple(rule for rule in RULES if rule is not sizes.split_fits)
+    check(config, (*rules, *DATA_RULES.get(root, ())))
     return config
 
 

@@ -5,19 +5,10 @@
 Writes outputs/artifacts/evaluate/<key>/metrics.json.
 """
 
-from gpot.config import Config
-from gpot.entry import entry
+from gpot.commands.making import makes
 from gpot.stages.evaluate import evaluate_stage
-from gpot.stages.stage import open_workshop
-from gpot.store import Artifact
 
-
-@entry("evaluate")
-def main(config: Config) -> list[Artifact]:
-    artifact = open_workshop(config).make(evaluate_stage(config, config.gp_row))
-    print(artifact.folder)
-    return [artifact]
-
+main = makes("evaluate", lambda config: evaluate_stage(config, config.gp_row))
 
 if __name__ == "__main__":
     main()

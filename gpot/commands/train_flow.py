@@ -5,19 +5,10 @@
 Writes outputs/artifacts/flow/<key>/.
 """
 
-from gpot.config import Config
-from gpot.entry import entry
+from gpot.commands.making import makes
 from gpot.stages.flow import flow_stage
-from gpot.stages.stage import open_workshop
-from gpot.store import Artifact
 
-
-@entry("train_flow")
-def main(config: Config) -> list[Artifact]:
-    artifact = open_workshop(config).make(flow_stage(config))
-    print(artifact.folder)
-    return [artifact]
-
+main = makes("train_flow", flow_stage)
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from gpot.config.checks import DATA_RULES, RULES, check, sizes
+from gpot.config.checks import check, rules_of
 from gpot.config.schema import Config, register
 from gpot.errors import BadConfig
 from gpot.places import CONFIGS
@@ -23,10 +23,11 @@ FORMER = {name: f"Type gp={name}, and its settings as gp.family.*." for name in 
 FORMER["velocity"] = "The option of the group says the family: type gp=mlp or gp=ridge."
 
 
-def to_config(tree: DictConfig, root: str, typed: Sequence[str] = ()) -> Config:
+def to_config(tree: DictConfig, root: str | None, typed: Sequence[str] = ()) -> Config:
     """Typed object of a composed tree, after the rules of `checks`. Raises: BadConfig, or OmegaConf's own errors.
 
-    root: what is asked for, whose data must be enough. typed: the overrides that the tree was composed with.
+    root: what is asked for, whose data must be enough; None for nothing. typed: the overrides that the tree was
+    composed with.
     """
     config = cast(Config, OmegaConf.to_object(tree))
     config.typed = list(typed)
@@ -34,8 +35,7 @@ def to_config(tree: DictConfig, root: str, typed: Sequence[str] = ()) -> Config:
     read_paths(vars(config))
     if config.pretrained is not None:
         config.pretrained = os.path.expanduser(config.pretrained)
-    rules = RULES if root else tuple(rule for rule in RULES if rule is not sizes.split_fits)
-    check(config, (*rules, *DATA_RULES.get(root, ())))
+    check(config, rules_of(root))
     return config
 
 
@@ -98,4 +98,4 @@ def compose(root: str, overrides: Sequence[str] = (), for_settings: bool = False
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(config_dir=str(CONFIGS), version_base="1.3"):
         tree = hydra.compose(config_name=root, overrides=list(overrides))
-    return to_config(tree, "" if for_settings else root, overrides)
+    return to_config(tree, None if for_settings else root, overrides)

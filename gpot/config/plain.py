@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from enum import Enum
 from typing import Any
 
@@ -30,12 +29,3 @@ def adam_settings(optimizer: OptimizerConfig) -> dict[str, Any]:
 def without(value: Any, *names: str) -> dict[str, Any]:
     """A config group as a dict, less the named keys (those that say how or where, not what)."""
     return {key: item for key, item in plain(value).items() if key not in names}
-
-
-def strict(value: Any) -> Any:
-    """Dicts and lists of numbers and words with null for each number that is not finite, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,13 @@ def checked(array: NDArray[Any], name: str) -> NDArray[np.float64]:
     if wrong.any():
         raise BadInput(
             f"{name} was to hold finite numbers, and {wrong.sum()} of {n} rows have a NaN, an infinity or a "
-            f"value beyond 1.8e308: rows {_few(np.flatnonzero(wrong))}. Leave them out: "
+            f"value beyond 1.8e308: rows {few(np.flatnonzero(wrong))}. Leave them out: "
             "array[np.isfinite(array).all(1)], or rescale"
         )
     constant = np.flatnonzero(np.ptp(points, axis=0) == 0.0)
     if len(constant):
         raise BadInput(
-            f"{name} was to have a density, and these columns are constant: {_few(constant, dim)}. Leave them out: "
+            f"{name} was to have a density, and these columns are constant: {few(constant, dim)}. Leave them out: "
             f"np.delete(array, {constant.tolist()}, axis=1)"
         )
     _refuse_dependent(points, name)
@@ -133,14 +134,14 @@ def single(points: NDArray[np.float64], name: str, before: NDArray[np.float64] |
     if wrong.any():
         raise BadInput(
             f"{name} was to hold finite float32 numbers, and {wrong.sum()} of {len(points)} rows have a value beyond "
-            f"3.4e38: rows {_few(np.flatnonzero(wrong))}. Leave them out, or rescale"
+            f"3.4e38: rows {few(np.flatnonzero(wrong))}. Leave them out, or rescale"
         )
     step = np.finfo(np.float32).eps * np.abs(points).max(0)
     coarse = np.flatnonzero((points.std(0) < STEPS_PER_STD * step) & (points != narrow).any(0))
     if len(coarse):
         raise BadInput(
             f"{name} is used in float32, whose steps are too coarse for these columns far from 0: "
-            f"{_few(coarse, points.shape[1])} (standard deviation below 1000 steps). Centre it in float64 first: "
+            f"{few(coarse, points.shape[1])} (standard deviation below 1000 steps). Centre it in float64 first: "
             "array - array.mean(0)"
         )
     exactly = points if before is None else before
@@ -157,18 +158,14 @@ def single(points: NDArray[np.float64], name: str, before: NDArray[np.float64] |
 
 def _refuse_dependent(points: NDArray[np.float64], name: str) -> None:
     """By the least eigenvalue of the correlation matrix: 0 where a sum of columns is constant, its eigenvector."""
-    largest = np.abs(points).max(0)
-    scaled = points / largest  # squares of what is near the ends of float64 overflow, or vanish
-    centred = scaled - scaled.mean(0)
-    spread = np.sqrt((centred**2).mean(0))
-    centred = centred / np.where(spread > 0.0, spread, 1.0)
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(points))
+    u = Standardization.of(points).apply(points)
+    values, vectors = np.linalg.eigh(u.T @ u / len(points))
     if values[0] > DEPENDENT * points.shape[1]:
         return
     weights = vectors[:, 0] / np.abs(vectors[:, 0]).max()
     part = np.flatnonzero(np.abs(weights) > 1e-6)
     raise BadInput(
-        f"{name} was to have a density, and its columns {_few(part, len(weights))} depend on each other: a sum of them "
+        f"{name} was to have a density, and its columns {few(part, len(weights))} depend on each other: a sum of them "
         f"is constant, so a likelihood has no bound. Leave one out: np.delete(array, {part[-1]}, axis=1)"
     )
 
@@ -187,8 +184,9 @@ def _speak_of_atoms(points: NDArray[np.float64], name: str) -> None:
             )
 
 
-def _few(index: NDArray[np.int_], shown: int = SHOWN) -> str:
-    return ", ".join(map(str, index[:shown])) + (", ..." if len(index) > shown else "")
+def few(values: Sequence[Any] | NDArray[Any], shown: int = SHOWN) -> str:
+    """The first of them in words."""
+    return ", ".join(map(str, values[:shown])) + (", ..." if len(values) > shown else "")
 
 
 def _existing(path: Path | str) -> Path:

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpot.data.points import load_points
+from gpot.data.points import few, load_points
 from gpot.errors import BadInput, DataMissing
 
-_SHOWN = 5  # names and rows in an error
 _DELIMITERS = ",;\t"
 READ = ".npy, .npz, .csv, .tsv or .parquet"
 
@@ -31,7 +30,7 @@ class Table:
         """The columns of these names, in this order.  Raises: BadInput for a name that is none."""
         unknown = [name for name in wanted if name not in self.names]
         if unknown:
-            raise BadInput(f"the table has no column {_few(unknown)}; its columns are {_few(self.names, 40)}")
+            raise BadInput(f"the table has no column {few(unknown)}; its columns are {few(self.names, 40)}")
         return Table(self.points[:, [self.names.index(name) for name in wanted]], tuple(wanted))
 
 
@@ -59,7 +58,7 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None) -> Table:
     names = tuple(cells) if columns is None else tuple(columns)
     unknown = [name for name in names if name not in cells]
     if unknown:
-        raise BadInput(f"'{path}' has no column {_few(unknown)}; its columns are {_few(tuple(cells), 40)}")
+        raise BadInput(f"'{path}' has no column {few(unknown)}; its columns are {few(tuple(cells), 40)}")
     return Table(_finite(_numbers({name: cells[name] for name in names}, path), names, path), names)
 
 
@@ -76,12 +75,12 @@ def _csv(path: Path) -> dict[str, NDArray[Any]]:
     rows = rows[has_header:]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise BadInput(f"'{path}' has several columns of the name {_few(twice)}; give each a name of its own")
+        raise BadInput(f"'{path}' has several columns of the name {few(twice)}; give each a name of its own")
     ragged = [number for number, row in enumerate(rows) if len(row) != len(names)]
     if ragged:
         raise BadInput(
             f"'{path}' has {len(names)} columns, and {len(ragged)} of {len(rows)} rows have another number of cells: "
-            f"rows {_few(ragged)}; mend them"
+            f"rows {few(ragged)}; mend them"
         )
     return {name: np.array([row[k] for row in rows], dtype=object) for k, name in enumerate(names)}
 
@@ -114,7 +113,7 @@ def _numbers(cells: dict[str, NDArray[Any]], path: Path) -> NDArray[np.float64]:
     if wrong:
         kept = [name for name in cells if name not in wrong]
         raise BadInput(
-            f"a column of '{path}' was to hold numbers, and these do not: {_few(wrong)}. Choose the columns: "
+            f"a column of '{path}' was to hold numbers, and these do not: {few(wrong)}. Choose the columns: "
             f"--columns {','.join(kept)}"
         )
     return np.stack(read, axis=1)
@@ -129,7 +128,7 @@ def _finite(points: NDArray[np.float64], names: Sequence[str], path: Path) -> ND
         where = [names[k] for k in np.flatnonzero(bad.any(0)).tolist()]
         raise BadInput(
             f"'{path}' was to hold finite numbers, and {len(rows)} of {len(points)} rows have a missing or infinite "
-            f"value (rows {_few(rows.tolist())}; columns {_few(where)}). Leave them out, or fill them in"
+            f"value (rows {few(rows.tolist())}; columns {few(where)}). Leave them out, or fill them in"
         )
     return points
 
@@ -140,7 +139,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return not cell.strip()
     return True
-
-
-def _few(values: Sequence[Any], shown: int = _SHOWN) -> str:
-    return ", ".join(map(str, values[:shown])) + (", ..." if len(values) > shown else "")

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from gpot.errors import BadInput, DataMissing
 
-# names of wrappers, ours or others' (of several GPUs, of torch.compile), that say nothing about the network
-PREFIXES = ("model.", "flow.", "module.", "_orig_mod.")
+# names of wrappers, ours or others', that say nothing about the network
+WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel, DDP and torch.compile
+PREFIXES = ("model.", "flow.", *WRAPPERS)
 COUNTERS = ("_num_evals",)  # buffers that count calls; a run changes them, so they are neither needed nor loaded
 
 

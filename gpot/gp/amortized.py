@@ -7,6 +7,7 @@ at one context, a Gaussian-preserving map of z like any other.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from gpot.errors import BadConfig, BadInput
 from gpot.gp.base import GaussianPreserving, analytic_log_det
 from gpot.maths.contexts import contextual_ridge_field, rotations
-from gpot.maths.integrate import integrate
+from gpot.maths.integrate import Field, integrate, inverted
 from gpot.maths.transport import exact_log_det
 
 
@@ -70,13 +71,9 @@ class AmortizedFlow(GaussianPreserving):
     def inverse(self, s: Tensor, refine: int = 0) -> Tensor:
         """z (n, d) with s(z; c) = s, of rows [s, c] (n, d + k); `refine` corrections."""
         points, context = self._split(s)
-        bias, gain, turn = self._made(context)
-        field = contextual_ridge_field(self.w, self.o, bias, gain, self.alpha, self.beta)
-        backward = integrate(field, points, self.n_steps, t0=1.0, t1=0.0)
-        y = backward
-        for _ in range(refine):
-            there = integrate(field, y, self.n_steps)
-            y = y + backward - integrate(field, there, self.n_steps, t0=1.0, t1=0.0)
+        field, turn = self._at(context)
+        there, back = (partial(integrate, field, n_steps=self.n_steps, t0=t0, t1=1.0 - t0) for t0 in (0.0, 1.0))
+        y = inverted(points, there, back, refine)
         return torch.einsum("nij,ni->nj", turn.expand(len(y), -1, -1), y) @ self.rotation
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,16 +109,17 @@ class AmortizedFlow(GaussianPreserving):
             )
         return rows[:, : self.dim], rows[:, self.dim :]
 
-    def _made(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """bias (n, K), gain (n, K), R(c) (n, d, d); n of the contexts, which may be 1."""
-        made = self.network((context - self.context_mean) / self.context_scale)
-        bias, gain, angles = made.split((self.width, self.width, made.shape[1] - 2 * self.width), 1)
-        return self.b + bias, 1.0 + gain, rotations(angles, self.dim)
+    def _at(self, context: Tensor) -> tuple[Field, Tensor]:
+        """The velocity at contexts (n, k), of which n may be 1, and R(c) (n, d, d)."""
+        outputs = self.network((context - self.context_mean) / self.context_scale)
+        bias, gain, angles = outputs.split((self.width, self.width, outputs.shape[1] - 2 * self.width), 1)
+        field = contextual_ridge_field(self.w, self.o, self.b + bias, 1.0 + gain, self.alpha, self.beta)
+        return field, rotations(angles, self.dim)
 
     def _move(self, z: Tensor, context: Tensor) -> Tensor:
-        bias, gain, turn = self._made(context)
+        field, turn = self._at(context)
         y = torch.einsum("nij,nj->ni", turn.expand(len(z), -1, -1), z @ self.rotation.T)
-        return integrate(contextual_ridge_field(self.w, self.o, bias, gain, self.alpha, self.beta), y, self.n_steps)
+        return integrate(field, y, self.n_steps)
 
 
 class AtContext(GaussianPreserving):
@@ -133,7 +131,7 @@ class AtContext(GaussianPreserving):
         self.context: Tensor
         self.register_buffer("context", context)
         with torch.no_grad():
-            self.rotation = parent._made(context)[2][0] @ parent.rotation
+            self.rotation = parent._at(context)[1][0] @ parent.rotation
 
     @property
     def n_steps(self) -> int | None:  # type: ignore[override]

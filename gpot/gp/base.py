@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gpot.errors import BadConfig
+from gpot.flows.weights import WRAPPERS
 from gpot.gp.rotation import check_orthogonal
 
 if TYPE_CHECKING:
@@ -87,12 +88,9 @@ def analytic_log_det(s: Tensor, z: Tensor) -> Tensor:
     return 0.5 * ((s**2).sum(-1) - (z**2).sum(-1))
 
 
-_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel, DDP and torch.compile put before every name
-
-
 def _without_wrapper(_gp: nn.Module, state: dict[str, Any], prefix: str, *_rest: Any) -> None:
     """Before a state dict is loaded: the names of a wrapped s are those of s."""
-    for wrapper in _WRAPPERS:
+    for wrapper in WRAPPERS:
         if not prefix and state and all(name.startswith(wrapper) for name in state):
             for name in list(state):
                 state[name.removeprefix(wrapper)] = state.pop(name)

@@ -8,6 +8,7 @@ what the time steps make of that.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -17,7 +18,7 @@ from gpot.errors import BadConfig, OutsideCube
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.velocity import Velocity, named_velocity
 from gpot.maths.charts import Chart, count_outside, cube_density, from_cube, to_cube
-from gpot.maths.integrate import Field, Method, Trajectory, integrate, trajectory, walk
+from gpot.maths.integrate import Field, Method, Trajectory, integrate, inverted, trajectory, walk
 from gpot.maths.transport import exact_log_det
 
 
@@ -89,23 +90,10 @@ class GaussianPreservingFlow(GaussianPreserving):
         return self._leave_chart(self._advance(self._enter_chart(self._rotate(z)), 0.0, 1.0))
 
     def inverse(self, s: Tensor, refine: int = 0) -> Tensor:
-        r"""z with s(z) = s: the grid backward, then Q^T. Shape (n, d).
-
-        The grid backward, Psi, inverts the discretized Phi to the order of the method only. Each of `refine`
-        corrections
-
-        .. math:: y \leftarrow y + \Psi(\text{target}) - \Psi(\Phi(y))
-
-        costs two integrations and multiplies the error by O(h^order), since Psi o Phi = id + O(h^order): a few reach
-        rounding.
-        Departure: the released code has no correction. (y <- y - (Phi(y) - target) diverges where Phi is far from the
-        identity.)
-        """
-        backward = self._advance(self._enter_chart(s), 1.0, 0.0)
-        y = backward
-        for _ in range(refine):
-            y = y + backward - self._advance(self._advance(y, 0.0, 1.0), 1.0, 0.0)
-        return self._leave_chart(y) @ self.rotation
+        """z with s(z) = s: the grid backward with `refine` corrections (`gpot.maths.integrate.inverted`), then Q^T.
+        Shape (n, d)."""
+        there, back = (partial(self._advance, t0=t0, t1=1.0 - t0) for t0 in (0.0, 1.0))
+        return self._leave_chart(inverted(self._enter_chart(s), there, back, refine)) @ self.rotation
 
     def flow_trajectory(self, z: Tensor) -> Trajectory:
         """The path of Phi from Q z, in the coordinates of the chart: n_steps + 1 times, points and velocities."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from gpot.evaluation.likelihood import LogDetError, log_det_error, nll
 from gpot.evaluation.potential import PotentialFit
 from gpot.flows.base import FrozenFlow
 from gpot.gp.base import GaussianPreserving
+from gpot.jsonable import jsonable
 from gpot.library.units import Units
 from gpot.maths.costs import Cost, Euclidean
 
@@ -53,13 +53,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; what is not known is None."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {key: plain(part) for key, part in value.items()}
-            return None if isinstance(value, float) and not math.isfinite(value) else value
-
-        return {key: plain(value) for key, value in asdict(self).items()}
+        return {key: jsonable(value) for key, value in asdict(self).items()}
 
     def __str__(self) -> str:
         saved = self.before.mean - self.after.mean

@@ -106,6 +106,25 @@ def integrate(
     return end
 
 
+def inverted(
+    target: Tensor, there: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor], refine: int
+) -> Tensor:
+    r"""y with Phi(y) = target, from a grid backward, Psi, that inverts the discretized Phi to the order of the method.
+
+    .. math:: y_0 = \Psi(\text{target}), \qquad y \leftarrow y + \Psi(\text{target}) - \Psi(\Phi(y))
+
+    Arguments: there: Phi. back: Psi. refine: corrections; each costs two integrations and multiplies the error by
+    O(h^order), since Psi o Phi = id + O(h^order): a few reach rounding.
+    Departure: the released code has no correction. (y <- y - (Phi(y) - target) diverges where Phi is far from the
+    identity.)
+    """
+    backward = back(target)
+    y = backward
+    for _ in range(refine):
+        y = y + backward - back(there(y))
+    return y
+
+
 def trajectory(
     field: Field, y: Tensor, n_steps: int, method: Method = Method.rk4, t0: float = 0.0, t1: float = 1.0
 ) -> Trajectory:

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from gpot.maths.integrate import Field, Method, walk
+from gpot.maths.written_gradients import forward_mode
 
 _CELLS = 65_536  # neurons times particles of a chunk: its three arrays of 3 K rows are then in the second cache
 
@@ -94,15 +95,8 @@ def _path(n_steps: int, method: Method, t0: float, t1: float) -> Callable[..., A
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, None]:
-            moving = [k for k, tangent in enumerate(tangents) if tangent is not None]
-            inputs = list(ctx.saved_tensors[:4])
-
-            def of_moving(*values: Tensor) -> Tensor:
-                given = dict(zip(moving, values, strict=True))
-                return formula(*(given.get(k, value) for k, value in enumerate(inputs)))
-
-            along = tuple(tangents[k] for k in moving)
-            return torch.func.jvp(of_moving, tuple(inputs[k] for k in moving), along)[1], None
+            along = {k: tangent for k, tangent in enumerate(tangents) if tangent is not None}
+            return forward_mode(formula, ctx.saved_tensors[:4], along), None
 
         @staticmethod
         def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:

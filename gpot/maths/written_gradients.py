@@ -13,7 +13,7 @@ Notation: as in the formulas; `grad` is the gradient in w, shape (n, d), and g_x
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,20 +73,25 @@ def with_written_gradient(
         def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
             inputs, saved = ctx.saved_tensors[: ctx.n_inputs], ctx.saved_tensors[ctx.n_inputs :]
             along = {k: tangent for k, tangent in enumerate(tangents) if tangent is not None}
-            moving = list(along)
-            if jacobians is not None and max(moving) < _WRITTEN:
-                matrices = zip(jacobians(inputs, moving), along.values(), strict=True)
+            if jacobians is not None and max(along) < _WRITTEN:
+                matrices = zip(jacobians(inputs, list(along)), along.values(), strict=True)
                 products = [matrix @ tangent[..., None] for matrix, tangent in matrices]
                 return functools.reduce(torch.add, products)[..., 0], *(None for _ in saved)
-
-            def of_moving(*values: Tensor) -> Tensor:
-                variables = dict(zip(moving, values, strict=True))
-                return formula(*(variables.get(k, value) for k, value in enumerate(inputs)))
-
-            at = tuple(inputs[k] for k in moving)
-            return torch.func.jvp(of_moving, at, tuple(along.values()))[1], *(None for _ in saved)
+            return forward_mode(formula, inputs, along), *(None for _ in saved)
 
     return lambda *inputs: Written.apply(*inputs)[0]
+
+
+def forward_mode(formula: Callable[..., Tensor], inputs: Inputs, along: Mapping[int, Tensor]) -> Tensor:
+    """The derivative of a formula of `inputs` along tangents of those that move, by their places among them."""
+
+    def of_moving(*values: Tensor) -> Tensor:
+        variables = dict(zip(along, values, strict=True))
+        return formula(*(variables.get(k, value) for k, value in enumerate(inputs)))
+
+    at = tuple(inputs[k] for k in along)
+    derivative: Tensor = torch.func.jvp(of_moving, at, tuple(along.values()))[1]
+    return derivative
 
 
 def _down_the_layers(

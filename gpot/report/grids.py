@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpot.errors import BadInput
+from gpot.jsonable import jsonable
 from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.paper.printed import FLOW_OF
 from gpot.paper.rows import ROWS, base_row, row_name
-from gpot.report.plain import plain
 
 Row = Mapping[str, Any]
 
@@ -156,7 +156,7 @@ def _merged(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
 
 def checked_rows(payload: Row) -> list[dict[str, Any]]:
     """The rows of a result. Raises: BadInput where they are none that a table can show."""
-    rows: Any = plain(payload.get("rows"))
+    rows: Any = jsonable(payload.get("rows"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "row" in row for row in rows):
         raise BadInput(
             f"A result needs 'rows', a list of dictionaries that each have 'row', one of {', '.join(ROWS)}; "

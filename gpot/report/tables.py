@@ -16,10 +16,11 @@ import tempfile
 from pathlib import Path
 
 from gpot.errors import BadInput
+from gpot.jsonable import jsonable
 from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.report.grids import Grid, Row, checked_rows, grids, paper_number, printed_name
-from gpot.report.plain import plain, words
+from gpot.report.plain import words
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def write_all(folder: str | Path, item: str, payload: Row) -> dict[str, Path]:
     if payload.get("item", item) != item:
         raise BadInput(f"The result is about '{payload['item']}', and '{item}' was asked for. Pass that item's result.")
     lost: list[str] = []
-    result = plain({"item": item, **payload}, lost)
+    result = jsonable({"item": item, **payload}, lost)
     if lost:
         _log.warning("%s: not finite, written as null: %s", item, ", ".join(lost))
     # everything is rendered before anything is written

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpot.config.checks.points import enough_left
 from gpot.config.choices import Source
-from gpot.config.plain import strict, without
+from gpot.config.plain import without
 from gpot.config.schema import Config, DSpritesConfig, EvaluateConfig, GpConfig, PointsConfig
 from gpot.data import dsprites
 from gpot.data.points import Standardization
-from gpot.errors import BadConfig, FidelityLost, InverseNotAvailable
+from gpot.errors import FidelityLost, InverseNotAvailable
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.disentanglement.dci import Protocol, dci_scores, official_split
@@ -26,6 +27,7 @@ from gpot.evaluation.disentanglement.sap import sap
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import log_det_error, nll, nll_exact
 from gpot.gp.monge import MongeMap
+from gpot.jsonable import jsonable
 from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
 from gpot.progress import track
@@ -63,24 +65,16 @@ def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
     if row is not Row.latent:
         data = points.read(held_out_rows(config.gp, config.evaluate, points.n))
         metrics |= _transport(row, data, monge, points.units, bench)
-    (bench.folder / "metrics.json").write_text(json.dumps(strict(metrics), indent=2, allow_nan=False) + "\n")
+    (bench.folder / "metrics.json").write_text(json.dumps(jsonable(metrics), indent=2, allow_nan=False) + "\n")
     return metrics
 
 
 def held_out_rows(gp: GpConfig, evaluate: EvaluateConfig, n: int) -> Tensor:
     """Rows of n points that took no part in training: of a GP flow that learns from data, nor in the choice of its best
     epoch."""
-    rows = split(n)[1]
+    enough_left(n, gp, evaluate)
     chosen_by = gp.n_validation if gp.source is Source.data else 0
-    rows = rows[chosen_by : chosen_by + evaluate.n_data]
-    if gp.source is Source.data and len(rows) < evaluate.certificate_batch:
-        raise BadConfig(
-            f"evaluation needs at least evaluate.certificate_batch={evaluate.certificate_batch} held-out "
-            f"points, and {len(rows)} are left of {n} after 80 % for training and "
-            f"gp.n_validation={chosen_by} for validation. Give more points, or set a smaller gp.n_validation or "
-            "evaluate.certificate_batch."
-        )
-    return rows
+    return split(n)[1][chosen_by : chosen_by + evaluate.n_data]
 
 
 def held_out(gp: GpConfig, evaluate: EvaluateConfig, points: Tensor) -> Tensor:

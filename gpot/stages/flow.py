@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gpot.config.checks.points import n_train
 from gpot.config.choices import Source
 from gpot.config.plain import adam_settings
 from gpot.config.schema import BNAFConfig, Config
@@ -36,7 +37,6 @@ from gpot.training.watch import PaperLines
 log = logging.getLogger(__name__)
 
 _SPLIT_SEED = 42  # of the training and validation rows, as in the released code
-_TRAIN_SHARE = 0.8
 _CHUNK = 8192
 _VALIDATION_POINTS = 4096
 LARGEST_LOSS = 0.5  # share of the prior samples outside the image of f
@@ -45,8 +45,7 @@ LARGEST_LOSS = 0.5  # share of the prior samples outside the image of f
 def split(n: int) -> tuple[Tensor, Tensor]:
     """Training and validation rows of n points, 80 and 20 %, the same for every run."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(_SPLIT_SEED))
-    n_train = int(_TRAIN_SHARE * n)
-    return order[:n_train], order[n_train:]
+    return order[: n_train(n)], order[n_train(n) :]
 
 
 def flow_stage(config: Config) -> Stage:

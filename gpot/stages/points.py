@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from gpot.config.checks import points as points_rules
 from gpot.config.schema import Config, ImagesConfig, PointsConfig, ToyConfig
 from gpot.data import toy
 from gpot.data.points import Standardization, array_hash, read_points, single
@@ -58,11 +60,16 @@ def looked_at(path: str, standardize: bool) -> None:
 def _look_at(path: str, standardize: bool, *_: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GpotWarning)  # said when they are read
-        points = read_points(path)
-        if standardize:
-            single(Standardization.of(points).apply(points), f"{path}, standardized,", points)
-        else:
-            single(points, path)
+        _as_seen(path, standardize)
+
+
+def _as_seen(path: str, standardize: bool) -> tuple[NDArray[np.float32], Standardization | None]:
+    """The points of a file as a flow sees them (n, d), and what standardized them."""
+    points = read_points(path)
+    if not standardize:
+        return single(points, path), None
+    standard = Standardization.of(points)
+    return single(standard.apply(points), f"{path}, standardized,", points), standard
 
 
 def _draw(dataset: ToyConfig, bench: Bench) -> Mapping[str, Any]:
@@ -70,17 +77,16 @@ def _draw(dataset: ToyConfig, bench: Bench) -> Mapping[str, Any]:
 
 
 def _read(path: str, standardize: bool, bench: Bench) -> Mapping[str, Any]:
-    points = read_points(path)
-    if not standardize:
-        return _keep(single(points, path), bench)
-    standard = Standardization.of(points)
+    points, standard = _as_seen(path, standardize)
+    if standard is None:
+        return _keep(points, bench)
     np.save(bench.folder / _MEAN, standard.mean)
     np.save(bench.folder / _SCALE, standard.scale)
     log.info(
         "points: standardized; a training's NLL is of them, %+.3f nats make it that of the file's units",
         -standard.log_det,
     )
-    return _keep(single(standard.apply(points), f"{path}, standardized,", points), bench)
+    return _keep(points, bench)
 
 
 def _keep(points: Any, bench: Bench) -> Mapping[str, Any]:
@@ -120,12 +126,8 @@ def points_by_rows(bench: Bench) -> PointRows:
 
 def n_points(stage: Stage) -> int:
     """How many points a stage of `points_stage` gives, known before they are there."""
-    dataset = stage.config.dataset
-    if isinstance(dataset, ToyConfig):
-        return dataset.n_points
-    if isinstance(dataset, PointsConfig):
-        return len(read_points(str(dataset.path)))
-    return len(images_of(stage.config).index())
+    n = points_rules.n_points(stage.config.dataset)
+    return len(images_of(stage.config).index()) if n is None else n
 
 
 def points_of(artifact: Artifact) -> Tensor:

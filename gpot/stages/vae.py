@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,9 @@ class CodedImages:
     vae: VaeConfig
     folder: Path
 
-    @property
+    @cached_property
     def source(self) -> ImageSource:
-        """Where the images come from."""
+        """Where the images come from; one, since some find their archive and read its names once."""
         return image_source(self.dataset, self.folder)
 
     def index(self) -> NDArray[np.int64]:
@@ -178,7 +178,7 @@ def latents_stage(config: Config) -> Stage:
 def _encode(bench: Bench) -> Mapping[str, Any]:
     images = images_of(bench.config)
     index = images.index()
-    mean, log_variance = _posterior(bench, index)
+    mean, log_variance = _posterior(images, index, bench)
     for name, values in (("mean", mean), ("log_variance", log_variance)):
         np.save(bench.folder / f"{name}.npy", _stored(images.dataset, values))
     np.save(bench.folder / "index.npy", index)
@@ -199,7 +199,7 @@ def codes_stage(config: Config, rows: NDArray[np.int64]) -> Stage:
 
 def _encode_rows(rows: NDArray[np.int64], bench: Bench) -> Mapping[str, Any]:
     images = images_of(bench.config)
-    np.save(bench.folder / "mean.npy", _stored(images.dataset, _posterior(bench, images.index()[rows])[0]))
+    np.save(bench.folder / "mean.npy", _stored(images.dataset, _posterior(images, images.index()[rows], bench)[0]))
     return {"n": len(rows)}
 
 
@@ -207,10 +207,9 @@ def _stored(dataset: ImagesConfig, values: Tensor) -> NDArray[np.floating]:
     return values.numpy().astype(dataset.codes.value)
 
 
-def _posterior(bench: Bench, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def _posterior(images: CodedImages, index: NDArray[np.int64], bench: Bench) -> tuple[Tensor, Tensor]:
     """Mean and log-variance of the images of those rows of the source, each (n, latent_dim)."""
-    images, device = images_of(bench.config), bench.config.device.first
-    source = images.source
+    source, device = images.source, bench.config.device.first
     pixels = source.pixels(index)
     frozen = load_vae(images, bench.inputs["vae"]).to(device)
     frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

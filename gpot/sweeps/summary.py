@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from gpot.errors import BadInput
+from gpot.jsonable import jsonable
 from gpot.paper import names
 from gpot.places import released, typed
 from gpot.plots.importance import save_figure
 from gpot.plots.sweep_plot import Line, Panel, sweep_figure
-from gpot.report.plain import plain
 from gpot.store import Artifact, Store
 from gpot.sweeps.jobs import JobRecord, Status, read_records
 
@@ -259,7 +259,7 @@ def write_summary(summary: Summary, folder: Path) -> list[Path]:
     written: Mapping[str, str] = {
         "md": markdown(summary),
         "csv": text.getvalue(),
-        "json": json.dumps(plain(payload(summary)), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "json": json.dumps(jsonable(payload(summary)), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     }
     paths = []
     for suffix, content in written.items():

@@ -44,6 +44,14 @@ DATA_RULES: dict[str, tuple[Callable[..., None], ...]] = {
 }  # fmt: skip
 
 
+def rules_of(root: str | None) -> tuple[Callable[..., None], ...]:
+    """Rules of a config that a root is made of. None: it is looked at and nothing made of it, so that no rule of how
+    much data there is applies."""
+    if root is None:
+        return tuple(rule for rule in RULES if rule is not sizes.split_fits)
+    return (*RULES, *DATA_RULES.get(root, ()))
+
+
 def check(config: Config, rules: Sequence[Callable[..., None]] = RULES) -> None:
     """Apply rules, all by default. Raises: BadConfig for the first that fails."""
     known = vars(config) | subjects(config.gp, config.penalty, config.report)

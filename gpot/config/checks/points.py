@@ -7,6 +7,7 @@ from gpot.config.choices import Source
 from gpot.config.schema import (
     DatasetConfig,
     EvaluateConfig,
+    GpConfig,
     ImagesConfig,
     OwnImagesConfig,
     PointsConfig,
@@ -14,11 +15,11 @@ from gpot.config.schema import (
     ToyConfig,
 )
 from gpot.data.own_files import shape_of_images, shape_of_points
+from gpot.data.points import POINTS_PER_COLUMN
 from gpot.errors import BadConfig
 from gpot.paper.items import Item
 
 TRAIN_SHARE = 0.8  # of the points; the others are held out
-POINTS_PER_COLUMN = 10  # as of a user's own points (gpot.data.points)
 
 
 def n_points(dataset: DatasetConfig) -> int | None:
@@ -33,9 +34,9 @@ def n_points(dataset: DatasetConfig) -> int | None:
     return dataset.n_images if isinstance(dataset, ImagesConfig) else None
 
 
-def held_out(n: int) -> int:
-    """How many of n points no flow is trained on."""
-    return n - int(TRAIN_SHARE * n)
+def n_train(n: int) -> int:
+    """How many of n points a flow is trained on."""
+    return int(TRAIN_SHARE * n)
 
 
 def enough_points(dataset: DatasetConfig) -> None:
@@ -50,16 +51,23 @@ def enough_points(dataset: DatasetConfig) -> None:
 def enough_held_out(dataset: DatasetConfig, gps: Gps, evaluate: EvaluateConfig) -> None:
     n = n_points(dataset)
     for name, gp in gps.items():
-        if n is None or gp.source is not Source.data:
-            continue
-        left = min(held_out(n) - gp.n_validation, evaluate.n_data)
-        if left < evaluate.certificate_batch:
-            raise BadConfig(
-                f"evaluation needs at least evaluate.certificate_batch={evaluate.certificate_batch} held-out points, "
-                f"and {max(0, left)} are left of {n} after {TRAIN_SHARE:.0%} for training and {name}.n_validation="
-                f"{gp.n_validation} for validation. {_more(dataset)}, or set a smaller {name}.n_validation or "
-                "evaluate.certificate_batch."
-            )
+        if n is not None:
+            enough_left(n, gp, evaluate, name, _more(dataset))
+
+
+def enough_left(
+    n: int, gp: GpConfig, evaluate: EvaluateConfig, name: str = "gp", more: str = "Give more points"
+) -> None:
+    """Raises BadConfig where of n points too few took no part in the training of a GP flow that learns from them, nor
+    in the choice of its best epoch."""
+    left = min(n - n_train(n) - gp.n_validation, evaluate.n_data)
+    if gp.source is Source.data and left < evaluate.certificate_batch:
+        raise BadConfig(
+            f"evaluation needs at least evaluate.certificate_batch={evaluate.certificate_batch} held-out points, "
+            f"and {max(0, left)} are left of {n} after {TRAIN_SHARE:.0%} for training and {name}.n_validation="
+            f"{gp.n_validation} for validation. {more}, or set a smaller {name}.n_validation or "
+            "evaluate.certificate_batch."
+        )
 
 
 def _more(dataset: DatasetConfig) -> str:

@@ -5,7 +5,7 @@
 Writes outputs/artifacts/evaluate/<key>/metrics.json.
 """
 
-from gpot.commands.making import makes
+from gpot.commands._making import makes
 from gpot.stages.evaluate import evaluate_stage
 
 main = makes("evaluate", lambda config: evaluate_stage(config, config.gp_row))

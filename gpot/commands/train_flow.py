@@ -5,7 +5,7 @@
 Writes outputs/artifacts/flow/<key>/.
 """
 
-from gpot.commands.making import makes
+from gpot.commands._making import makes
 from gpot.stages.flow import flow_stage
 
 main = makes("train_flow", flow_stage)

@@ -5,7 +5,7 @@
 Writes outputs/artifacts/gp/<key>/.
 """
 
-from gpot.commands.making import makes
+from gpot.commands._making import makes
 from gpot.stages.gp import gp_stage
 
 main = makes("train_gp", gp_stage)

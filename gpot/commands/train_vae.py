@@ -5,7 +5,7 @@
 Writes outputs/artifacts/vae/<key>/ and outputs/artifacts/latents/<key>/.
 """
 
-from gpot.commands.making import makes
+from gpot.commands._making import makes
 from gpot.stages.vae import latents_stage, vae_stage
 
 main = makes("train_vae", vae_stage, latents_stage)

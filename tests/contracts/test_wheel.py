@@ -131,7 +131,7 @@ def test_a_command_that_is_none_and_one_whose_packages_are_missing(capsys, monke
 
 
 def test_every_command_is_a_module_and_a_script():
-    modules = {path.stem for path in (ROOT / "gpot" / "commands").glob("*.py")} - {"__init__"}
+    modules = {path.stem for path in (ROOT / "gpot" / "commands").glob("[!_]*.py")}
     assert modules == {name.replace("-", "_") for name in commands.COMMANDS}
     assert not [name for name in modules if not (ROOT / "scripts" / f"{name}.py").is_file()]
 

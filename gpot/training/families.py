@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from gpot.config.choices import Solver
 from gpot.config.plain import plain, without
@@ -34,7 +35,7 @@ from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
-from gpot.training.flow import LogLikelihood
+from gpot.training.flow import LogLikelihood, Transform
 from third_party.bnaf import BNAF
 from third_party.cpflow import CPFlow
 from third_party.ffjord import FFJORD
@@ -66,8 +67,13 @@ def _ffjord(flow: FFJORDConfig, dim: int, training: bool) -> nn.Module:
 
 
 def _ffjord_likelihood(flow: FFJORDConfig, net: Any) -> LogLikelihood:
+    training = partial(net, divergence=flow.divergence.value)
     validated = partial(net, divergence="exact", n_steps=flow.validation_steps)
-    return LogLikelihood(partial(net, divergence=flow.divergence.value), validated)
+    return LogLikelihood(partial(_shifted, training) if flow.shifted_grid else training, validated)
+
+
+def _shifted(training: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+    return training(x, phase=float(torch.rand(()).clamp(min=1e-3)))
 
 
 def _ffjord_evaluation(flow: FFJORDConfig) -> dict[str, Any]:
@@ -136,8 +142,8 @@ def evaluation_settings(flow: FlowConfig) -> dict[str, Any]:
 
 def training_settings(flow: FlowConfig) -> dict[str, Any]:
     """What trained weights depend on: all but how the frozen flow is solved or inverted, which is chosen at its use."""
-    # a finer validation came later: where there is none, keys are as they were
-    plainly = ("validation_steps",) if getattr(flow, "validation_steps", None) is None else ()
+    # a finer validation and a shifted grid came later: where there is none, keys are as they were
+    plainly = [name for name in ("validation_steps", "shifted_grid") if not getattr(flow, name, None)]
     return without(flow, "weights", "solver", "tolerance", "solver_steps", "inverse", *plainly)
 
 

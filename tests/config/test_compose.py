@@ -282,6 +282,7 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("device_known", "device.devices", 2, ["device=ddp 'device.devices=2'"]),
     ("rates_not_negative", "optimizer.gp.weight_decay", -1.0, ["at least 0"]),
     ("tolerances_reachable", "flow.tolerance", 1e-9, ["flow.tolerance=1e-5"]),
+    ("grid_shiftable", "flow.training_solver", Solver.dopri5, ["flow.shifted_grid", "got dopri5"]),
     ("logger_fits", "logger.mode", "sometimes", ["auto, online, offline", "'sometimes'"]),
     ("logger_fits", "logger.figures", -1, ["found -1", "logger.figures=5"]),
     (
@@ -299,7 +300,9 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
 @pytest.fixture(scope="module")
 def good() -> Config:
     """Breaks no rule, and uses as many options as rules look at."""
-    return compose("train_gp", ["experiment=table1", "budget=quick", "gp=mlp", "penalty=euler_latent"])
+    return compose(
+        "train_gp", ["experiment=table1", "budget=quick", "gp=mlp", "penalty=euler_latent", "flow.shifted_grid=true"]
+    )
 
 
 @pytest.mark.parametrize(("rule", "name", "value", "parts"), VIOLATIONS, ids=lambda value: str(value)[:40])

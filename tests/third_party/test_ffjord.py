@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.conftest import shared_path
 from third_party.ffjord import FFJORD
-from third_party.ffjord.model import Snapshot, _estimate_formula, _estimate_written
+from third_party.ffjord.model import Snapshot, _estimate_formula, _estimate_written, grid
 
 HIDDEN = [(7,), (8, 6), (7, 5, 6), (6, 5, 4, 5)]
 
@@ -171,7 +171,7 @@ def test_rk4_has_order_four() -> None:
 
     def results(n: int) -> list[Tensor]:
         flow.n_steps = n
-        return [*flow(x), flow.inverse(x)]
+        return [*flow(x), *flow(x, phase=0.3), flow.inverse(x)]
 
     exact, coarse, fine = results(320), results(20), results(40)
     for reference, a, b in zip(exact, coarse, fine, strict=True):
@@ -187,7 +187,29 @@ def test_inverse_returns(solver: dict[str, object]) -> None:
     torch.testing.assert_close(flow.inverse(z), x, rtol=0, atol=1e-6)
 
 
-def test_hutchinson_is_unbiased() -> None:
+def test_a_shifted_grid_has_no_favourite_times() -> None:
+    """The mean over phases of the midpoint rule is the integral, of a function that the fixed grid takes for constant."""
+
+    def midpoint(ends: Tensor) -> Tensor:
+        return (ends.diff() * (16 * torch.pi * (ends[1:] + ends[:-1]) / 2).cos()).sum()
+
+    assert (midpoint(grid(0.0, 1.0, 8)) + 1).abs() < 1e-12, "cos(16 pi t) is -1 at all its eight midpoints"
+    phases = [(k + 0.5) / 400 for k in range(400)]
+    assert torch.stack([midpoint(grid(0.0, 1.0, 8, phase)) for phase in phases]).mean().abs() < 0.1
+    ends = grid(2.0, -1.0, 3, 0.25)
+    torch.testing.assert_close(ends, torch.tensor([2.0, 1.75, 0.75, -0.25, -1.0], dtype=torch.float64))
+
+
+def test_a_phase_belongs_to_the_grid_of_rk4() -> None:
+    x = torch.randn(2, 3, dtype=torch.float64)
+    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
+        random_flow(n_steps=2)(x, phase=1.0)
+    with pytest.raises(ValueError, match="got solver 'dopri5'"):
+        random_flow(solver="dopri5")(x, phase=0.5)
+
+
+@pytest.mark.parametrize("divergence", ["hutchinson", "rademacher"])
+def test_hutchinson_is_unbiased(divergence: str) -> None:
     """Its mean over probes is the exact log-determinant: within 4 standard errors, and the spread is not nil.
 
     The velocity sees no probe, so z is the same, and the estimate is a plain mean over independent probes.
@@ -196,7 +218,7 @@ def test_hutchinson_is_unbiased() -> None:
     x = torch.randn(1, 3, dtype=torch.float64)
     z, exact = flow(x)
     draw = torch.Generator().manual_seed(1)
-    z_many, estimates = flow(x.expand(n, 3), divergence="hutchinson", generator=draw)
+    z_many, estimates = flow(x.expand(n, 3), divergence=divergence, generator=draw)
     torch.testing.assert_close(z_many, z.expand(n, 3), rtol=0, atol=1e-12)
     error = estimates.std() / n**0.5
     assert error > 1e-3
@@ -242,5 +264,5 @@ def test_impossible_arguments_are_refused(arguments: dict[str, object]) -> None:
 
 
 def test_unknown_divergence_is_refused() -> None:
-    with pytest.raises(ValueError, match="exact, hutchinson"):
+    with pytest.raises(ValueError, match="exact, hutchinson, rademacher"):
         random_flow()(torch.zeros(1, 3, dtype=torch.float64), divergence="trace")

@@ -27,7 +27,7 @@ from torchdiffeq import odeint, odeint_adjoint
 from third_party.ffjord.written import Rate, with_written_gradient
 
 SOLVERS = ("dopri5", "rk4")
-DIVERGENCES = ("exact", "hutchinson")
+DIVERGENCES = ("exact", "hutchinson", "rademacher")
 
 State = tuple[Tensor, ...]
 Rule = Callable[["Snapshot", Tensor], Rate]  # the network at one time and y: velocity and divergence
@@ -181,22 +181,29 @@ class FFJORD(nn.Module):
         probes: Tensor | None = None,
         generator: torch.Generator | None = None,
         n_steps: int | None = None,
+        phase: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         r"""z = f(x), (n, d), and log|det df/dx|, (n,).
 
-        divergence: "exact", the trace, or "hutchinson", :math:`e^\top (\partial v / \partial y)\, e` with a Gaussian e
-        per sample and CNF, kept through the solve; its mean over e is the trace. probes: these e, (n_blocks, n, d);
-        without them they are drawn from `generator`. n_steps: of this call by "rk4", in place of the flow's own.
+        divergence: "exact", the trace, or Hutchinson's estimate :math:`e^\top (\partial v / \partial y)\, e` with an e per
+        sample and CNF, kept through the solve, whose mean over e is the trace. "hutchinson": e is Gaussian, as in the
+        released code. "rademacher": its entries are 1 or -1, so that the diagonal of the Jacobian adds no variance.
+        probes: these e, (n_blocks, n, d); without them they are drawn from `generator`. n_steps: of this call by "rk4", in place of the flow's own.
+        phase: in (0, 1), shifts the grid of "rk4" by as much of a step, see `grid`; drawn at random in training, it
+        keeps the network from learning the error of one grid.
         """
         if divergence not in DIVERGENCES:
             raise ValueError(f"divergence is one of {', '.join(DIVERGENCES)}, got '{divergence}'")
-        if divergence == "hutchinson" and probes is None:
-            shape = (len(self.chain), *x.shape)
-            probes = torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)
+        if divergence != "exact" and probes is None:
+            probes = x.new_empty((len(self.chain), *x.shape))
+            if divergence == "hutchinson":
+                probes.normal_(generator=generator)
+            else:
+                probes.bernoulli_(generator=generator).mul_(2).sub_(1)
         z, log_det = x, x.new_zeros(len(x))
         for k, cnf in enumerate(self._cnfs()):
             rule = _trace if probes is None or divergence == "exact" else _estimate(probes[k])
-            z, log_det = self._solve(cnf, (z, log_det), rule, n_steps=n_steps)
+            z, log_det = self._solve(cnf, (z, log_det), rule, n_steps=n_steps, phase=phase)
         return z, log_det
 
     def transform(self, x: Tensor) -> Tensor:
@@ -221,7 +228,13 @@ class FFJORD(nn.Module):
             raise ValueError(f"solver 'rk4' needs n_steps >= 1 per CNF, got {self.n_steps}")
 
     def _solve(
-        self, cnf: CNF, state: State, rule: Rule | None = None, reverse: bool = False, n_steps: int | None = None
+        self,
+        cnf: CNF,
+        state: State,
+        rule: Rule | None = None,
+        reverse: bool = False,
+        n_steps: int | None = None,
+        phase: float | None = None,
     ) -> State:
         """Carries (y,) or, with a rule, (y, log_det) through one CNF."""
         self._check_solver()
@@ -236,7 +249,9 @@ class FFJORD(nn.Module):
         t0, t1 = (end, 0.0) if reverse else (0.0, end)
         n_steps = self.n_steps if n_steps is None else n_steps
         if self.solver == "rk4" and n_steps is not None:
-            state = _rk4(net, rate, state, t0, t1, n_steps)
+            state = _rk4(net, rate, state, grid(t0, t1, n_steps, phase))
+        elif phase is not None:
+            raise ValueError(f"a phase shifts the grid of solver 'rk4', got solver '{self.solver}'")
         else:
             times = torch.tensor([t0, t1], dtype=state[0].dtype, device=state[0].device)
             options = {"method": self.solver, "atol": self.atol, "rtol": self.rtol}
@@ -273,11 +288,29 @@ def _estimate_formula(y: Tensor, e: Tensor, *layers: Tensor) -> Rate:
 _estimate_written = with_written_gradient(_estimate_formula)
 
 
-def _rk4(net: ODENet, rate: Callable[[Snapshot, Tensor], State], state: State, t0: float, t1: float, n: int) -> State:
-    """Classical Runge-Kutta, n equal steps."""
-    h, y = (t1 - t0) / n, state[0]
-    nets = net.at(t0 + h / 2 * torch.arange(2 * n + 1, dtype=y.dtype, device=y.device))
-    for start, middle, end in zip(nets[0:-1:2], nets[1::2], nets[2::2], strict=True):
+def grid(t0: float, t1: float, n: int, phase: float | None = None) -> Tensor:
+    r"""Ends of n equal steps from t0 to t1, shape (n + 1,), float64; with a phase u in (0, 1) of n + 1 steps, (n + 2,).
+
+    .. math:: t_0, \; t_0 + u h, \; t_0 + (1 + u) h, \; \dots, \; t_0 + (n - 1 + u) h, \; t_1, \qquad h = (t_1 - t_0) / n
+
+    Every time of the inner ends is as likely as any other when u is uniform, so that over u the sum over steps of a
+    function of time has no favourite times, which a fixed grid has: a network can be large between its ends, unseen.
+    """
+    ends = torch.arange(n + 1, dtype=torch.float64) / n
+    if phase is not None:
+        if not 0.0 < phase < 1.0:
+            raise ValueError(f"phase is between 0 and 1, got {phase}")
+        ends = torch.cat((ends[:1], ends[:-1] + phase / n, ends[-1:]))
+    return t0 + (t1 - t0) * ends
+
+
+def _rk4(net: ODENet, rate: Callable[[Snapshot, Tensor], State], state: State, ends: Tensor) -> State:
+    """Classical Runge-Kutta with a step between each two ends."""
+    middles = (ends[1:] + ends[:-1]) / 2
+    times = torch.cat((ends[:1], torch.stack((middles, ends[1:]), 1).flatten()))
+    nets = net.at(times.to(state[0]))
+    steps = ends.diff().tolist()
+    for h, start, middle, end in zip(steps, nets[0:-1:2], nets[1::2], nets[2::2], strict=True):
         y = state[0]
         k1 = rate(start, y)
         k2 = rate(middle, y + h / 2 * k1[0])

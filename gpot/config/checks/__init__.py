@@ -29,6 +29,7 @@ RULES: tuple[Callable[..., None], ...] = (
     sizes.batches_fit,
     sizes.certificate_fits,
     sizes.grid_refinable,
+    sizes.grid_shiftable,
     sizes.split_fits,
     models.penalty_consistent,
     running.logger_fits,

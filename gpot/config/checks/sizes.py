@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gpot.config.checks.subjects import Gps
-from gpot.config.choices import Schedule, Source
+from gpot.config.choices import Schedule, Solver, Source
 from gpot.config.schema import (
     BNAFConfig,
     BoundsConfig,
@@ -174,6 +174,14 @@ def certificate_fits(evaluate: EvaluateConfig, gps: Gps) -> None:
                 f"({name}.source={gp.source.value}), and got {batch}. Set evaluate.certificate_batch in that range, "
                 f"or a larger evaluate.{option}."
             )
+
+
+def grid_shiftable(flow: FlowConfig) -> None:
+    if isinstance(flow, FFJORDConfig) and flow.shifted_grid and flow.training_solver is not Solver.rk4:
+        raise BadConfig(
+            f"flow.shifted_grid shifts the grid of flow.training_solver=rk4; got {flow.training_solver.value}, which "
+            "chooses its own. Type flow.shifted_grid=false, or flow.training_solver=rk4."
+        )
 
 
 def grid_refinable(gps: Gps) -> None:

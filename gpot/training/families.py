@@ -35,7 +35,7 @@ from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
-from gpot.training.flow import LogLikelihood, Transform
+from gpot.training.flow import LogLikelihood
 from third_party.bnaf import BNAF
 from third_party.cpflow import CPFlow
 from third_party.ffjord import FFJORD
@@ -72,7 +72,7 @@ def _ffjord_likelihood(flow: FFJORDConfig, net: Any) -> LogLikelihood:
     return LogLikelihood(partial(_shifted, training) if flow.shifted_grid else training, validated)
 
 
-def _shifted(training: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+def _shifted(training: Callable[..., tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
     return training(x, phase=float(torch.rand(()).clamp(min=1e-3)))
 
 

@@ -188,7 +188,7 @@ def test_inverse_returns(solver: dict[str, object]) -> None:
 
 
 def test_a_shifted_grid_has_no_favourite_times() -> None:
-    """The mean over phases of the midpoint rule is the integral, of a function that the fixed grid takes for constant."""
+    """The mean over phases of the midpoint rule is the integral of what the fixed grid takes for a constant."""
 
     def midpoint(ends: Tensor) -> Tensor:
         return (ends.diff() * (16 * torch.pi * (ends[1:] + ends[:-1]) / 2).cos()).sum()

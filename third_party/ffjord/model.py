@@ -185,12 +185,12 @@ class FFJORD(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         r"""z = f(x), (n, d), and log|det df/dx|, (n,).
 
-        divergence: "exact", the trace, or Hutchinson's estimate :math:`e^\top (\partial v / \partial y)\, e` with an e per
-        sample and CNF, kept through the solve, whose mean over e is the trace. "hutchinson": e is Gaussian, as in the
-        released code. "rademacher": its entries are 1 or -1, so that the diagonal of the Jacobian adds no variance.
-        probes: these e, (n_blocks, n, d); without them they are drawn from `generator`. n_steps: of this call by "rk4", in place of the flow's own.
-        phase: in (0, 1), shifts the grid of "rk4" by as much of a step, see `grid`; drawn at random in training, it
-        keeps the network from learning the error of one grid.
+        divergence: "exact", the trace, or Hutchinson's estimate :math:`e^\top (\partial v / \partial y)\, e` with an e
+        per sample and CNF, kept through the solve, whose mean over e is the trace. "hutchinson": e is Gaussian, as in
+        the released code. "rademacher": its entries are 1 or -1, so that the Jacobian's diagonal adds no variance.
+        probes: these e, (n_blocks, n, d); without them they are drawn from `generator`. n_steps: of this call by "rk4",
+        in place of the flow's own. phase: in (0, 1), shifts the grid of "rk4" by as much of a step, see `grid`; drawn
+        at random in training, it keeps the network from learning the error of one grid.
         """
         if divergence not in DIVERGENCES:
             raise ValueError(f"divergence is one of {', '.join(DIVERGENCES)}, got '{divergence}'")
@@ -291,7 +291,8 @@ _estimate_written = with_written_gradient(_estimate_formula)
 def grid(t0: float, t1: float, n: int, phase: float | None = None) -> Tensor:
     r"""Ends of n equal steps from t0 to t1, shape (n + 1,), float64; with a phase u in (0, 1) of n + 1 steps, (n + 2,).
 
-    .. math:: t_0, \; t_0 + u h, \; t_0 + (1 + u) h, \; \dots, \; t_0 + (n - 1 + u) h, \; t_1, \qquad h = (t_1 - t_0) / n
+    .. math:: t_0, \; t_0 + u h, \; t_0 + (1 + u) h, \; \dots, \; t_0 + (n - 1 + u) h, \; t_1, \qquad
+        h = (t_1 - t_0) / n
 
     Every time of the inner ends is as likely as any other when u is uniform, so that over u the sum over steps of a
     function of time has no favourite times, which a fixed grid has: a network can be large between its ends, unseen.

@@ -140,9 +140,7 @@ class FFJORDConfig(FlowConfig):
     solver_steps: int  # per block, of rk4
     training_solver: Solver
     training_steps: int  # per block, of rk4 in training
-    shifted_grid: (
-        bool  # by a random part of a step in each training step of rk4, so that no grid's error can be learned
-    )
+    shifted_grid: bool  # of rk4, by a random part of a step in each training step: no grid's error can be learned
     validation_steps: Optional[int]  # per block, of rk4 in validation: a finer grid sees what training's conceals
     divergence: Divergence
 

@@ -1,6 +1,6 @@
 """The families of flows and of GP flows, one record each: network, adapter, likelihood, and what keys need of it.
 
-A new family is one config class (`gpot/config/schema.py`), for a flow one adapter (`gpot/flows/`), and a record here.
+A new family is one config class (`gpot/config/schema/`), for a flow one adapter (`gpot/flows/`), and a record here.
 """
 
 from __future__ import annotations

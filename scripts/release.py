@@ -4,8 +4,9 @@
     python scripts/release.py dataset=pinwheel
 
 Writes pretrained/<stage>/<key>/ for the VAEs, flows and GP flows of the experiment's rows, these for each of
-`report.seeds`; of images that gpot cannot draw also their codes, so that no download is needed. Weights given by a file
-(vae.weights, flow.weights) are refused: only models that we trained ourselves are released.
+`report.seeds`, and the potentials that bound their costs; of images that gpot cannot draw also their codes, so that no
+download is needed. Weights given by a file (vae.weights, flow.weights) are refused: only models that we trained
+ourselves are released.
 """
 
 import shutil
@@ -16,6 +17,7 @@ from gpot.config.schema import ImagesConfig, MnistConfig
 from gpot.entry import entry
 from gpot.errors import BadConfig
 from gpot.items.rows import report_rows
+from gpot.stages.bounds import potential_stage
 from gpot.stages.flow import flow_stage
 from gpot.stages.gp import gp_stage
 from gpot.stages.stage import Workshop, open_workshop
@@ -34,6 +36,7 @@ def models(config: Config, workshop: Workshop) -> list[Artifact]:
             artifacts.append(workshop.make(latents_stage(row.config)))
         artifacts.append(workshop.make(flow_stage(row.config)))
         if row.row.moves:
+            artifacts.append(workshop.make(potential_stage(row.config)))
             artifacts += [workshop.make(gp_stage(repetition)) for repetition in row.configs]
     return list({artifact.key: artifact for artifact in artifacts}.values())
 

@@ -38,7 +38,7 @@ class AmortizedFlow(GaussianPreserving):
             raise BadConfig(
                 f"s(z; c) needs dim >= 2, context_dim >= 1, n_steps >= 1; found {dim}, {context_dim}, {n_steps}"
             )
-        self.context_dim, self.width, self.n_steps = context_dim, width, n_steps
+        self.context_dim, self.width, self.hidden, self.n_steps = context_dim, width, hidden, n_steps
         scale = math.sqrt(1e-2 / math.sqrt(2.0 * width))  # as in RidgeVelocity
         self.w = nn.Parameter(torch.randn(width, dim) / math.sqrt(dim))
         self.o, self.b = nn.Parameter(torch.randn(width)), nn.Parameter(torch.randn(width))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -20,7 +22,8 @@ from gpot.flows.points import as_points, device_of, dtype_of
 from gpot.gp.amortized import AmortizedFlow
 from gpot.gp.monge import MongeMap
 from gpot.gp.rotation import fit_rotation
-from gpot.library.families import Training
+from gpot.library import saved
+from gpot.library.families import Training, described, rebuilt
 from gpot.library.loop import Course, descend
 from gpot.library.pairs import Pairs, from_prior
 from gpot.maths.costs import Cost, as_cost, check_cost
@@ -28,6 +31,7 @@ from gpot.maths.costs import Cost, as_cost, check_cost
 _WORDS = Words("tolerance", "max_steps", "max_steps", "rate", "steps", "more steps")
 _CONTEXTS = 256  # that are trained on
 _HELD_OUT = 10  # one context in so many is never trained on, and judges
+_PROBES = 8  # points whose codes say whether a flow is the one that a map was fitted to
 _PER_CONTEXT = 64  # samples at least
 
 
@@ -56,14 +60,15 @@ class ContextReport:
 
 class AmortizedMap:
     """What `gpot.fit_contexts` makes of a conditional flow and many contexts. `at(c)` is the Monge map of one context;
-    `report(contexts)`. gp: s(z; c), whose state dict holds all that was trained; course: of the training."""
+    `report(contexts)`; `save(path)`. gp: s(z; c); course: of the training, None for one that was loaded; held_out:
+    contexts (m, k) that were not trained on; seed, seconds: of the training."""
 
     def __init__(
-        self, flow: Any, gp: AmortizedFlow, adapted: dict[str, Any], held_out: Tensor, cost: Cost, course: Course,
-        seconds: float,
+        self, flow: Any, gp: AmortizedFlow, adapted: dict[str, Any], held_out: Tensor, cost: str | Cost | None,
+        seed: int, seconds: float, course: Course | None = None,
     ) -> None:  # fmt: skip
-        self.flow, self.gp, self.course, self.cost, self.seconds = flow, gp, course, cost, seconds
-        self.held_out = held_out
+        self.flow, self.gp, self.seed, self.seconds, self.course = flow, gp, seed, seconds, course
+        self.cost, self._cost_name, self.held_out = as_cost(cost), saved.cost_name(cost), held_out
         self._adapted = adapted
 
     def at(self, context: Any) -> MongeMap:
@@ -88,6 +93,38 @@ class AmortizedMap:
         density = log_det_error(self.gp, torch.cat(joint))
         costs_of_each = tuple(zip(means[0].tolist(), means[2].tolist(), strict=True))
         return ContextReport(len(rows), before, turned, after, density, costs_of_each)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write s and its record to the folder `path`: weights.safetensors and manifest.json, whole or not at all.
+
+        The flow is not in it: `gpot.load(path, flow)` takes it, and knows it again by the codes of a few points at the
+        first of the held-out contexts.
+        """
+        frozen = _frozen(self.flow, self.held_out[0], self._adapted)
+        x, z = _pairs(frozen, _PROBES, self.gp.rotation, self.seed)
+        tensors = {f"gp.{name}": tensor for name, tensor in self.gp.state_dict().items()}
+        tensors |= {"probe.x": x, "probe.z": z, "contexts": self.held_out}
+        manifest = {
+            "flow": saved.described_flow(frozen.flow, self.gp.dim, x.dtype), "gp": described(self.gp),
+            "cost": self._cost_name, "seed": self.seed, "seconds": self.seconds,
+        }  # fmt: skip
+        return saved.write(path, tensors, manifest)
+
+
+def loaded_contexts(
+    folder: Path, manifest: dict[str, Any], tensors: saved.Tensors, flow: Any, base: Any,
+    log_det: Literal["given", "exact"], device: torch.device | str | None,
+) -> AmortizedMap:  # fmt: skip
+    """The map of a folder that `AmortizedMap.save` wrote, for its flow. Raises: as `gpot.load`."""
+    known, probes = manifest["flow"], tensors["probe.x"]
+    options, contexts = {"base": base, "dim": known["dim"], "log_det": log_det}, tensors["contexts"]
+    frozen = _frozen(flow, contexts[0], options)
+    saved.check_flow(folder, known, frozen, probes, tensors["probe.z"])
+    gp = rebuilt(manifest["gp"]).to(probes.dtype)
+    gp.load_state_dict(saved.named("gp.", tensors))
+    gp = gp.to(device or device_of(frozen.flow)).eval().requires_grad_(False)
+    cost = saved.cost_named(manifest["cost"])
+    return AmortizedMap(flow, cast(AmortizedFlow, gp), options, contexts, cost, manifest["seed"], manifest["seconds"])
 
 
 def fit_contexts(
@@ -136,7 +173,8 @@ def fit_contexts(
     guard, generator = Guard(gp, tolerance, max_steps, _WORDS), torch.Generator().manual_seed(seed)
     course = descend(gp, pairs, measured, guard, training, generator, until, progress)
     gp.eval().requires_grad_(False)
-    return AmortizedMap(flow, gp, options, rows[:n_held].cpu(), measured, course, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return AmortizedMap(flow, gp, options, rows[:n_held].cpu(), cost, seed, seconds, course)
 
 
 def _frozen(flow: Any, context: Any, options: dict[str, Any]) -> FrozenFlow:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from gpot.errors import BadConfig, BadInput
+from gpot.gp.amortized import AmortizedFlow
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.optimizer import Descent
@@ -83,6 +84,9 @@ def described(gp: GaussianPreserving) -> dict[str, Any]:
     """What `rebuilt` needs beside the weights, as plain values."""
     if isinstance(gp, TwistFlow):
         return {"family": "twist", "dim": gp.dim, "n_layers": gp.n_layers, "width": gp.width}
+    if isinstance(gp, AmortizedFlow):
+        sizes = {"context_dim": gp.context_dim, "width": gp.width, "hidden": gp.hidden, "n_steps": gp.n_steps}
+        return {"family": "contexts", "dim": gp.dim, **sizes}
     if not isinstance(gp, GaussianPreservingFlow):
         raise BadInput(f"{type(gp).__name__} cannot be saved: gpot saves its own families; keep its state dict")
     path = {"dim": gp.dim, "chart": gp.chart.value, "method": gp.method.value, "n_steps": gp.n_steps}
@@ -102,6 +106,8 @@ def rebuilt(description: dict[str, Any]) -> GaussianPreserving:
     kind, dim = description["family"], description["dim"]
     if kind == "twist":
         return TwistFlow(dim, description["n_layers"], description["width"])
+    if kind == "contexts":
+        return AmortizedFlow(dim, *(description[name] for name in ("context_dim", "width", "hidden", "n_steps")))
     velocity: Velocity
     if kind == "ridge":
         velocity = RidgeVelocity(dim, description["width"])
@@ -110,5 +116,7 @@ def rebuilt(description: dict[str, Any]) -> GaussianPreserving:
     elif kind == "spectral":
         velocity = SpectralVelocity(dim, description["modes"], description["solver_steps"])
     else:
-        raise BadInput(f"a saved map is of the family ridge, mlp, spectral or twist, and this one says {kind!r}")
+        raise BadInput(
+            f"a saved map is of the family ridge, mlp, spectral, twist or contexts, and this one says {kind!r}"
+        )
     return GaussianPreservingFlow(velocity, description["chart"], description["n_steps"], description["method"])

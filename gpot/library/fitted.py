@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpot.errors import ArtifactCorrupt, BadInput, DataMissing, FlowRefused, InverseNotAvailable
+from gpot.errors import BadInput
 from gpot.evaluation.potential import PotentialFit
 from gpot.flows.adapters import adapt
 from gpot.flows.base import FrozenFlow, meet, pull_back
-from gpot.flows.points import as_points, device_of, dtype_of
-from gpot.flows.results import name_of
+from gpot.flows.points import as_points, device_of
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.monge import MongeMap
+from gpot.library import saved
+from gpot.library.contexts import AmortizedMap, loaded_contexts
 from gpot.library.families import rebuilt
 from gpot.library.report import BOUND, Report, measure
 from gpot.library.units import Units
@@ -34,9 +29,7 @@ if TYPE_CHECKING:
 
     from gpot.library.loop import Course
 
-WEIGHTS, MANIFEST, FORMAT = "weights.safetensors", "manifest.json", 1
 _PROBES = 8  # points whose codes say whether a flow is the one that a map was fitted to
-_SAME = 1e-3  # of the size of the codes: the same flow on another machine agrees better, another flow does not
 _REPORTED = 8192  # prior samples of a report on a loaded map
 _DRAWN = 2000  # points of a picture
 
@@ -132,31 +125,10 @@ class FittedMap(MongeMap):
 
         The flow is not in it: `gpot.load(path, flow)` takes it, and knows it again by the codes of a few points.
         """
-        folder = Path(path)
         probes, codes = self._probes()
-        tensors = {f"gp.{name}": t.detach().contiguous().cpu() for name, t in self.gp.state_dict().items()}
-        tensors |= {"probe.x": probes.contiguous().cpu(), "probe.z": codes.contiguous().cpu()}
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            save_file(tensors, partial / WEIGHTS)
-            manifest = {
-                "format": FORMAT,
-                "flow": {"name": name_of(self.flow.flow), "dim": self.dim, "dtype": str(probes.dtype)},
-                "sha256": {WEIGHTS: hashlib.sha256((partial / WEIGHTS).read_bytes()).hexdigest()},
-                **asdict(self.record),
-            }
-            text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
-            (partial / MANIFEST).write_text(text, encoding="utf-8")
-            partial.chmod(0o755)
-            if folder.exists():
-                if not (folder / MANIFEST).is_file():
-                    raise BadInput(f"'{folder}' is there and is no saved map; give a folder that is not there yet")
-                shutil.rmtree(folder)
-            partial.replace(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return folder
+        tensors = {f"gp.{name}": tensor for name, tensor in self.gp.state_dict().items()}
+        manifest = {"flow": saved.described_flow(self.flow.flow, self.dim, probes.dtype), **asdict(self.record)}
+        return saved.write(path, tensors | {"probe.x": probes, "probe.z": codes}, manifest)
 
     def _pairs(self, x: Any) -> tuple[Tensor, Tensor, str]:
         if x is not None:
@@ -198,72 +170,28 @@ def load(
     base: Any = None,
     log_det: Literal["given", "exact"] = "given",
     device: torch.device | str | None = None,
-) -> FittedMap:
+) -> FittedMap | AmortizedMap:
     """The map that `save` wrote, for the flow that it was fitted to.
 
-    The arguments after the flow are those of `gpot.fit`. Raises: DataMissing, ArtifactCorrupt, and FlowRefused for a
-    flow of another dimension or dtype, or that maps the stored points to other codes.
+    The arguments after the flow are those of `gpot.fit`. Of `gpot.fit_contexts` it is the map of all contexts, and
+    `context` is not given. Raises: DataMissing, ArtifactCorrupt, and FlowRefused for a flow of another dimension or
+    dtype, or that maps the stored points to other codes.
     """
     folder = Path(path)
-    manifest = _manifest(folder)
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise ArtifactCorrupt(
-            f"'{folder / WEIGHTS}' is not a safetensors file ({error}); save the map again"
-        ) from error
-    known = manifest["flow"]
-    adapted = adapt(flow, context=context, base=base, dim=known["dim"], log_det=log_det)
+    manifest, tensors = saved.read(folder)
+    if manifest["gp"]["family"] == "contexts":
+        if context is not None:
+            raise BadInput(f"'{folder}' is a map of all contexts; type gpot.load(path, flow).at(context)")
+        return loaded_contexts(folder, manifest, tensors, flow, base, log_det, device)
+    adapted = adapt(flow, context=context, base=base, dim=manifest["flow"]["dim"], log_det=log_det)
     if device is not None:
         adapted = adapted.to(device)
     frozen = FrozenFlow(adapted, graph=True, check=False)
-    if frozen.dim != known["dim"]:
-        raise FlowRefused(f"'{folder}' was fitted to a flow of dimension {known['dim']}, and this one has {frozen.dim}")
-    probes, codes = tensors["probe.x"], tensors["probe.z"]
-    here = dtype_of(adapted, probes.dtype)
-    if here != probes.dtype:
-        raise FlowRefused(f"'{folder}' was fitted to a flow of {known['dtype']}, and this one has {here}; convert it")
-    try:
-        with torch.no_grad():
-            codes_now = frozen.transform(probes.to(device_of(adapted))).cpu()
-    except InverseNotAvailable:
-        raise
-    miss = (codes_now - codes).abs().max().item() / (1.0 + codes.abs().max().item())
-    if not miss <= _SAME:
-        raise FlowRefused(
-            f"'{folder}' was fitted to {known['name']}, and this {name_of(adapted)} maps the {len(probes)} points "
-            f"stored with it to codes that differ by {miss:.2g} of their size; give the flow, weights and context that "
-            "it was fitted to, or fit anew: gpot.fit(flow)"
-        )
+    saved.check_flow(folder, manifest["flow"], frozen, tensors["probe.x"], tensors["probe.z"])
     fields = {name: manifest[name] for name in Record.__dataclass_fields__}
     record = Record(**fields | {"notes": tuple(fields["notes"])})
-    gp = rebuilt(record.gp).to(codes.dtype)
-    gp.load_state_dict({name.removeprefix("gp."): t for name, t in tensors.items() if name.startswith("gp.")})
+    gp = rebuilt(record.gp).to(tensors["probe.z"].dtype)
+    gp.load_state_dict(saved.named("gp.", tensors))
     gp = gp.to(device_of(adapted)).eval().requires_grad_(False)
     frozen.meeting = meet(adapted)
-    named = record.cost
-    try:
-        cost: Cost | None = as_cost(named)
-    except BadInput:  # a function of the user's, of which only the name was written
-        cost = None
-    return FittedMap(frozen, gp, record, cost=cost)
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    file = folder / MANIFEST
-    if not file.is_file() or not (folder / WEIGHTS).is_file():
-        raise DataMissing(
-            f"a map was to be read from '{folder}', and {MANIFEST} or {WEIGHTS} is not there; check the path"
-        )
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        digest = manifest["sha256"][WEIGHTS]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactCorrupt(f"'{file}' is not the manifest of a map ({error}); save the map again") from error
-    if manifest["format"] > FORMAT:
-        raise BadInput(
-            f"'{folder}' has format {manifest['format']}, and this gpot reads {FORMAT}; install a newer gpot"
-        )
-    if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != digest:
-        raise ArtifactCorrupt(f"'{folder / WEIGHTS}' is not what {MANIFEST} records (sha256); save the map again")
-    return cast(dict[str, Any], manifest)
+    return FittedMap(frozen, gp, record, cost=saved.cost_named(record.cost))

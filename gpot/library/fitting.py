@@ -26,6 +26,7 @@ from gpot.library.families import described, family, rest, training_of
 from gpot.library.fitted import FittedMap, Record
 from gpot.library.loop import COST_POINTS, Course, descend
 from gpot.library.pairs import Pairs, from_data, from_prior
+from gpot.library.saved import cost_name
 from gpot.library.units import Units, names_of
 from gpot.maths.charts import Chart
 from gpot.maths.costs import Cost, as_cost, check_cost
@@ -146,7 +147,7 @@ def fit(
         warnings.warn(note, GpotWarning, stacklevel=2)
     record = Record(
         gp=described(gp), source=pairs.source, n_train=len(pairs.x), seed=seed, tolerance=tolerance,
-        cost=cost if isinstance(cost, str) else getattr(cost, "__name__", type(cost).__name__) if cost else "euclidean",
+        cost=cost_name(cost),
         steps=course.steps, kept=course.kept, refinements=course.refinements, ended=course.ended,
         seconds=time.monotonic() - start, notes=tuple(notes),
         log_det_error_of_f=None if meeting is None else meeting.log_det_error,

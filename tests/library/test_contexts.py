@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 import gpot
-from gpot.errors import BadConfig, BadInput
+from gpot.errors import ArtifactCorrupt, BadConfig, BadInput, FlowRefused
 from gpot.gp.amortized import AmortizedFlow
+from gpot.library.saved import MANIFEST, WEIGHTS
 
 
 def bend(y: Tensor, strength: Tensor) -> Tensor:
@@ -93,6 +96,30 @@ def test_contexts_may_be_drawn() -> None:
         (forward, inverse), lambda n: torch.rand(n, 1), dim=2, n_prior=100, steps=2, batch=8, width=4, progress=False
     )
     assert drawn.report(torch.rand(2, 1), n=50).contexts == 2
+
+
+def test_saved_and_loaded_it_is_the_same_map(fitted: gpot.AmortizedMap, tmp_path: Path) -> None:
+    folder = fitted.save(tmp_path / "map")
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, WEIGHTS]
+    again, z = gpot.load(folder, (forward, inverse)), torch.randn(30, 2)
+    assert isinstance(again, gpot.AmortizedMap)
+    for context in ([0.8], [-0.3]):
+        torch.testing.assert_close(again.at(context)(z), fitted.at(context)(z), rtol=0, atol=0)
+    assert str(again.report(n=100)) == str(fitted.report(n=100)), "on the same held-out contexts"
+    assert gpot.load(again.save(tmp_path / "map"), (forward, inverse)).seconds == fitted.seconds  # type: ignore[union-attr]
+
+
+def test_a_saved_map_knows_its_flow(fitted: gpot.AmortizedMap, tmp_path: Path) -> None:
+    folder = fitted.save(tmp_path / "map")
+    other = (lambda x, context: forward(x, 0.5 * context), lambda z, context: inverse(z, 0.5 * context))
+    with pytest.raises(FlowRefused, match="codes that differ by"):
+        gpot.load(folder, other)
+    with pytest.raises(BadInput, match=r"\.at\(context\)"):
+        gpot.load(folder, (forward, inverse), context=torch.tensor([0.8]))
+    weights = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(ArtifactCorrupt, match="sha256"):
+        gpot.load(folder, (forward, inverse))
 
 
 def test_what_does_not_fit_is_refused(fitted: gpot.AmortizedMap) -> None:

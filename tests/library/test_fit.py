@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import gpot
 from gpot.errors import ArtifactCorrupt, BadConfig, BadInput, DataMissing, FlowRefused, GpotWarning
 from gpot.library.families import described, rebuilt, rest
-from gpot.library.fitted import MANIFEST, WEIGHTS
+from gpot.library.saved import MANIFEST, WEIGHTS
 from gpot.maths.schedule import WARM_UP
 from gpot.maths.transport import transport_cost
 

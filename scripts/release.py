@@ -17,11 +17,7 @@ from gpot.config.schema import ImagesConfig, MnistConfig
 from gpot.entry import entry
 from gpot.errors import BadConfig
 from gpot.items.rows import report_rows
-from gpot.stages.bounds import potential_stage
-from gpot.stages.flow import flow_stage
-from gpot.stages.gp import gp_stage
 from gpot.stages.stage import Workshop, open_workshop
-from gpot.stages.vae import latents_stage, vae_stage
 from gpot.store import Artifact
 
 
@@ -29,15 +25,15 @@ def models(config: Config, workshop: Workshop) -> list[Artifact]:
     """What is worth training once for all."""
     artifacts = []
     for row in report_rows(config):
-        dataset = row.config.dataset
+        dataset, stages = row.config.dataset, row.pipelines[0]
         if isinstance(dataset, ImagesConfig):
-            artifacts.append(workshop.make(vae_stage(row.config)))
+            artifacts.append(workshop.make(stages.vae))
         if isinstance(dataset, MnistConfig):
-            artifacts.append(workshop.make(latents_stage(row.config)))
-        artifacts.append(workshop.make(flow_stage(row.config)))
+            artifacts.append(workshop.make(stages.points))
+        artifacts.append(workshop.make(stages.flow))
         if row.row.moves:
-            artifacts.append(workshop.make(potential_stage(row.config)))
-            artifacts += [workshop.make(gp_stage(repetition)) for repetition in row.configs]
+            artifacts.append(workshop.make(stages.potential))
+            artifacts += [workshop.make(repetition.gp) for repetition in row.pipelines]
     return list({artifact.key: artifact for artifact in artifacts}.values())
 
 

@@ -6,9 +6,8 @@ Writes outputs/artifacts/evaluate/<key>/metrics.json.
 """
 
 from gpot.commands._making import makes
-from gpot.stages.evaluate import evaluate_stage
 
-main = makes("evaluate", lambda config: evaluate_stage(config, config.gp_row))
+main = makes("evaluate", lambda stages: stages.evaluation(stages.config.gp_row))
 
 if __name__ == "__main__":
     main()

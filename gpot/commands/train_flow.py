@@ -6,9 +6,8 @@ Writes outputs/artifacts/flow/<key>/.
 """
 
 from gpot.commands._making import makes
-from gpot.stages.flow import flow_stage
 
-main = makes("train_flow", flow_stage)
+main = makes("train_flow", lambda stages: stages.flow)
 
 if __name__ == "__main__":
     main()

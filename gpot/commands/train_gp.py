@@ -6,9 +6,8 @@ Writes outputs/artifacts/gp/<key>/.
 """
 
 from gpot.commands._making import makes
-from gpot.stages.gp import gp_stage
 
-main = makes("train_gp", gp_stage)
+main = makes("train_gp", lambda stages: stages.gp)
 
 if __name__ == "__main__":
     main()

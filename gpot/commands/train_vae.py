@@ -6,9 +6,8 @@ Writes outputs/artifacts/vae/<key>/ and outputs/artifacts/latents/<key>/.
 """
 
 from gpot.commands._making import makes
-from gpot.stages.vae import latents_stage, vae_stage
 
-main = makes("train_vae", vae_stage, latents_stage)
+main = makes("train_vae", lambda stages: stages.vae, lambda stages: stages.points)
 
 if __name__ == "__main__":
     main()

@@ -41,8 +41,9 @@ from gpot.plots.plots2d import (
 )
 from gpot.plots.style import polar_colours
 from gpot.stages.evaluate import held_out
-from gpot.stages.maps import codes_of, map_of, stages_of
-from gpot.stages.points import points_of, points_stage
+from gpot.stages.maps import codes_of, map_of
+from gpot.stages.pipeline import Pipeline
+from gpot.stages.points import points_of
 from gpot.stages.stage import Workshop
 
 Results = Sequence[RowResult]
@@ -75,12 +76,13 @@ class DrawnItem:
 
     def map_of(self, result: RowResult) -> MongeMap:
         """The map of a row, which its evaluation has made: of the first of its seeds."""
-        config = result.row.config
-        return map_of(config, {stage.name: self.workshop.make(stage) for stage in stages_of(config, result.row.row)})
+        row = result.row
+        parts = row.pipelines[0].row(row.row)
+        return map_of(row.config, {stage.name: self.workshop.make(stage) for stage in parts})
 
     def data(self) -> Tensor:
         """Held-out points, as many as a scatter plot can show."""
-        points = points_of(self.workshop.make(points_stage(self.config)))
+        points = points_of(self.workshop.make(Pipeline(self.config).points))
         return held_out(self.config.gp, self.config.evaluate, points)[:_PARTICLES]
 
 

@@ -31,7 +31,6 @@ from gpot.items.rows import RowResult
 from gpot.paper.items import Item
 from gpot.plots.style import polar_colours
 from gpot.stages.evaluate import held_out
-from gpot.stages.gp import log_det_errors_stage
 from gpot.stages.maps import map_of
 from gpot.stages.points import points_of
 from gpot.stages.stage import Workshop
@@ -48,18 +47,19 @@ def behind_result(item: Item, results: Sequence[RowResult], workshop: Workshop) 
     models: dict[tuple[str, str], dict[str, Any]] = {}
     arrays: Arrays = {}
     for result in results:
-        for config, artifact in result.repetitions():
+        row = result.row
+        for pipeline, artifact in result.repetitions():
             for stage in TRAINED:
                 model = lineage.behind(artifact, stage)
                 if model is None or (stage, model.key) in models:
                     continue
-                about = {"row": result.row.key, "dataset": config.dataset.name, "flow": config.flow.name}
+                about = {"row": row.key, "dataset": row.config.dataset.name, "flow": row.config.flow.name}
                 models[stage, model.key] = about | model_entry(model)
                 course = history(model)
                 if course is not None:
                     arrays[f"history_{model.key}"] = course
                 if stage == "gp":
-                    errors = workshop.make(log_det_errors_stage(config))
+                    errors = workshop.make(pipeline.log_det_errors)
                     arrays[f"errors_{model.key}"] = errors.array("errors.npy")
     if item in (Item.fig3, Item.fig4):
         arrays |= _plane(results, lineage)

@@ -29,7 +29,7 @@ from gpot.places import typed
 from gpot.plots.importance import importance_figure, save_figure
 from gpot.report.tables import write_all
 from gpot.report.terminal import terminal
-from gpot.stages.optimum import optimum_stage
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import Workshop
 from gpot.tracking.run import describe
 
@@ -64,7 +64,7 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
     results = row_results(report_rows(config), item, workshop)
     optimum = None
     if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:
-        optimum = json.loads(workshop.make(optimum_stage(config)).file("optimum.json").read_text())
+        optimum = json.loads(workshop.make(Pipeline(config).optimum).file("optimum.json").read_text())
     rows = [entry for result in results for entry in entries(result, item)]
     rows += paper_settings(config)
     # stable: the printed protocol first

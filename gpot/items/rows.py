@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -19,11 +20,9 @@ from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import Row
-from gpot.stages.bounds import bounds_stage
-from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.gp import n_epochs
-from gpot.stages.stage import Workshop
-from gpot.stages.traversals import traversals_stage
+from gpot.stages.pipeline import Pipeline
+from gpot.stages.stage import Stage, Workshop
 from gpot.store import Artifact
 from gpot.training import families
 
@@ -50,6 +49,11 @@ class ReportRow:
     def config(self) -> Config:
         """Of the first repetition, which figures show."""
         return self.configs[0]
+
+    @cached_property
+    def pipelines(self) -> tuple[Pipeline, ...]:
+        """The stages of each repetition."""
+        return tuple(Pipeline(config) for config in self.configs)
 
     @property
     def seeds(self) -> list[int]:
@@ -83,9 +87,9 @@ class RowResult:
         bounds = names.with_stderr(names.BOUNDS)
         return [own | {name: of[name] for name in bounds} for own, of in zip(measured, bounded, strict=True)]
 
-    def repetitions(self) -> Iterator[tuple[Config, Artifact]]:
-        """Each repetition with its config."""
-        yield from zip(self.row.configs, self.artifacts, strict=True)
+    def repetitions(self) -> Iterator[tuple[Pipeline, Artifact]]:
+        """Each repetition with its stages."""
+        yield from zip(self.row.pipelines, self.artifacts, strict=True)
 
 
 def report_rows(config: Config) -> list[ReportRow]:
@@ -171,15 +175,18 @@ def _size(module: nn.Module) -> int:
 def row_results(rows: Sequence[ReportRow], item: Item, workshop: Workshop) -> list[RowResult]:
     """Each row with its evaluation, or its traversals where the item is about those, made where it is missing."""
     results = []
-    stage = traversals_stage if item.traversal else evaluate_stage
-    workshop.announce([stage(each, row.row) for row in rows for each in row.configs])
+    workshop.announce([_measuring(each, row.row, item) for row in rows for each in row.pipelines])
     for row in rows:
         log.info("%s: %s, row %s", item.value, row.config.dataset.name, row.key)
-        artifacts = tuple(workshop.make(stage(each, row.row)) for each in row.configs)
+        artifacts = tuple(workshop.make(_measuring(each, row.row, item)) for each in row.pipelines)
         bounded = item in _BOUNDED and row.row is not Row.latent
-        bounds = tuple(workshop.make(bounds_stage(each, row.row)) for each in row.configs) if bounded else ()
+        bounds = tuple(workshop.make(each.bounds(row.row)) for each in row.pipelines) if bounded else ()
         results.append(RowResult(row, artifacts, bounds))
     return results
+
+
+def _measuring(pipeline: Pipeline, row: Row, item: Item) -> Stage:
+    return pipeline.traversals(row) if item.traversal else pipeline.evaluation(row)
 
 
 def entries(result: RowResult, item: Item) -> list[dict[str, Any]]:

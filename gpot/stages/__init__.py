@@ -1,4 +1,4 @@
-"""The stages: one function `stage(config) -> Stage` each, which says what a result is made of; a workshop makes it.
+"""The stages: one function each, which says what a result is made of; `Pipeline` wires them, a workshop makes them.
 
 images -> `vae` -> `latents` -> `flow` -> `pairs` -> `gp` -> `evaluate` -> `report`
 """

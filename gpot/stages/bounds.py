@@ -27,23 +27,21 @@ from gpot.evaluation.potential import Potential, PotentialFit
 from gpot.maths.transport import procrustes
 from gpot.paper.rows import Row
 from gpot.stages.evaluate import held_out_rows
-from gpot.stages.flow import flow_stage, load_flow, prior_pairs, push, split
-from gpot.stages.maps import codes_of, map_of, settings_of, stages_of
-from gpot.stages.points import points_by_rows, points_stage
+from gpot.stages.flow import load_flow, prior_pairs, push, split
+from gpot.stages.maps import codes_of, map_of, settings_of
+from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.training import families
 
 _POTENTIAL = "potential.safetensors"
 
 
-def potential_stage(config: Config) -> Stage:
+def potential_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
     """The convex potential of a frozen flow's two laws, `potential.safetensors`."""
     settings = {
         "bounds": plain(config.bounds), "source": config.gp.source.value, "seed": config.seed,
         "flow": families.evaluation_settings(config.flow),
     }  # fmt: skip
-    flow = flow_stage(config)
-    inputs = (flow, points_stage(config)) if config.gp.source is Source.data else (flow,)
     return Stage("potential", 1, config, settings, inputs, _fit, partly=("latents",))
 
 
@@ -63,7 +61,7 @@ def _fit(bench: Bench) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def bounds_stage(config: Config, row: Row) -> Stage:
+def bounds_stage(config: Config, row: Row, inputs: tuple[Stage, ...]) -> Stage:
     """`optimum_lower`, `gap_upper` and its standard error, in the manifest, of a row that has a cost.
 
     The held-out pairs are those of the row's `cost` in `evaluate`.
@@ -72,7 +70,6 @@ def bounds_stage(config: Config, row: Row) -> Stage:
         raise BadConfig("codes that nothing maps have no cost to bound; ask for the bounds of a flow's row or a GP row")
     settings: dict[str, Any] = {"row": row.value, "law": _held_out_law(config.gp, config.evaluate), "seed": config.seed}
     settings |= settings_of(config.flow, config.gp, row)
-    inputs = (*stages_of(config, row), potential_stage(config))
     return Stage("bounds", 1, config, settings, inputs, _bound, partly=("latents",))
 
 

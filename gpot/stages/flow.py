@@ -22,7 +22,7 @@ from gpot.errors import BadConfig, FlowRefused
 from gpot.flows.base import FrozenFlow, pull_back
 from gpot.paper.rows import Row
 from gpot.progress import track
-from gpot.stages.points import n_points, points_in, points_stage
+from gpot.stages.points import n_points, points_in
 from gpot.stages.stage import WEIGHTS, Bench, Stage, generator
 from gpot.store import Artifact
 from gpot.tracking.names import VAL_NLL
@@ -48,8 +48,11 @@ def split(n: int) -> tuple[Tensor, Tensor]:
     return order[: n_train(n)], order[n_train(n) :]
 
 
-def flow_stage(config: Config) -> Stage:
-    """The flow's weights (`weights.safetensors`), with the released names; the best of its validations."""
+def flow_stage(config: Config, points: tuple[Stage, ...]) -> Stage:
+    """The flow's weights (`weights.safetensors`), with the released names; the best of its validations.
+
+    points: what it learns from; none where its weights are given.
+    """
     flow, dim = config.flow, config.dataset.dim
     if isinstance(flow, BNAFConfig) and flow.width % dim:
         raise BadConfig(
@@ -68,7 +71,7 @@ def flow_stage(config: Config) -> Stage:
         "optimizer": adam_settings(config.optimizer.flow),
         "seed": config.seed,
     }
-    return Stage("flow", 1, config, settings, (points_stage(config),), _train, logged=True, pace=_pace)
+    return Stage("flow", 1, config, settings, points, _train, logged=True, pace=_pace)
 
 
 def _pace(stage: Stage) -> Pace:
@@ -156,17 +159,17 @@ def prior_pairs(flow: FrozenFlow, n: int, draw: torch.Generator, what: str) -> t
     return x[kept], z[kept], lost
 
 
-def pairs_stage(config: Config) -> Stage:
+def pairs_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
     """Pairs for a GP flow, `pairs.safetensors`: x_train, z_train, x_validation, z_validation (section 5 of the paper).
 
     `gp.source=prior`: z ~ N(0, I), x = f^-1(z); no data is touched. `gp.source=data`: the points x, z = f(x).
+    inputs: the flow; then, for `gp.source=data`, the points.
     """
     gp = config.gp
     settings = {
         "source": gp.source.value, "n_train": gp.n_train, "n_validation": gp.n_validation, "seed": config.seed,
         "flow": families.evaluation_settings(config.flow),
     }  # fmt: skip
-    inputs = (flow_stage(config), points_stage(config)) if gp.source is Source.data else (flow_stage(config),)
     return Stage("pairs", 1, config, settings, inputs, _pair, on_demand=True)
 
 

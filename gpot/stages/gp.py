@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,10 +25,10 @@ from gpot.gp.base import GaussianPreserving
 from gpot.gp.orthogonal import Rotation
 from gpot.gp.rotation import fit_rotation
 from gpot.paper.rows import row_name
-from gpot.stages.flow import flow_stage, load_flow, pairs_stage, split
-from gpot.stages.points import n_points, points_of, points_stage
+from gpot.stages.flow import load_flow, split
+from gpot.stages.points import n_points, points_of
 from gpot.stages.stage import WEIGHTS, Bench, Stage
-from gpot.stages.vae import images_of, load_vae, vae_stage
+from gpot.stages.vae import images_of, load_vae
 from gpot.store import Artifact
 from gpot.tracking.names import VAL_COST
 from gpot.tracking.run import paper_lines
@@ -55,10 +55,13 @@ def n_epochs(gp: GpConfig, penalty: PenaltyConfig) -> int:
     return gp.epochs if penalty.acting is PenaltyKind.none else gp.epochs_penalized
 
 
-def gp_stage(config: Config) -> Stage:
+def gp_stage(config: Config, pairs: Stage, points: Callable[[], Stage]) -> Stage:
     """The GP flow (`weights.safetensors`: velocity, rotation, number of steps): the best of the validations at which it
-    kept the Gaussian."""
-    gp, pairs = config.gp, pairs_stage(config)
+    kept the Gaussian.
+
+    points: what the flow sees, which a logger's pictures show and no training reads.
+    """
+    gp = config.gp
     config = dataclasses.replace(config, seed=config.gp_seed)  # of the GP flow alone
     penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
@@ -67,7 +70,7 @@ def gp_stage(config: Config) -> Stage:
         "optimizer": adam_settings(config.optimizer.gp),
         "seed": config.seed,
     }
-    return Stage("gp", 1, config, settings, (pairs,), _train, logged=True, pace=_pace)
+    return Stage("gp", 1, config, settings, (pairs,), partial(_train, points), logged=True, pace=_pace)
 
 
 def _pace(stage: Stage) -> Pace:
@@ -82,12 +85,12 @@ def _pace(stage: Stage) -> Pace:
     return pace(module, batches, steps, device=config.device.first)
 
 
-def _train(bench: Bench) -> Mapping[str, Any]:
+def _train(points: Callable[[], Stage], bench: Bench) -> Mapping[str, Any]:
     gp = families.gp_network(bench.config.gp, bench.config.dataset.dim)
-    return bench.keep(gp, partial(_fit, gp, bench))
+    return bench.keep(gp, partial(_fit, gp, points, bench))
 
 
-def _fit(gp: GaussianPreserving, bench: Bench) -> Mapping[str, Any]:
+def _fit(gp: GaussianPreserving, points: Callable[[], Stage], bench: Bench) -> Mapping[str, Any]:
     config = bench.config
     logger = bench.open_logger()
     arrays = bench.inputs["pairs"].tensors("pairs.safetensors")
@@ -102,7 +105,7 @@ def _fit(gp: GaussianPreserving, bench: Bench) -> Mapping[str, Any]:
         gp, arrays["z_validation"][:_GUARD_POINTS], config.gp.logdet_tolerance, config.gp.max_steps,
         None if logger is None else _flow_nll(bench, arrays["x_validation"][:_GUARD_POINTS]),
     )  # fmt: skip
-    watching = [] if logger is None else _watching(bench, gp, logger)
+    watching = [] if logger is None else _watching(bench, gp, points, logger)
     module = GPModule(gp, config.penalty, config.optimizer.gp, epochs, epochs * n_batches)
     name = f"gp ({config.gp.name}, penalty {config.penalty.name})"
     stopped = None
@@ -131,34 +134,34 @@ def best_rotation(choice: RotationChoice, x: Tensor, z: Tensor) -> Tensor:
 
 def _flow_nll(bench: Bench, x: Tensor) -> float:
     """Mean negative log-likelihood of the frozen flow at x (n, d), nats."""
-    flow = load_flow(bench.config, bench.read(flow_stage(bench.config)))
+    flow = load_flow(bench.config, bench.read(bench.stage.input("flow")))
     return nll(*flow.forward(x.to(flow.device))).mean
 
 
-def _watching(bench: Bench, gp: GaussianPreserving, logger: RunLogger) -> list[Callback]:
+def _watching(bench: Bench, gp: GaussianPreserving, points: Callable[[], Stage], logger: RunLogger) -> list[Callback]:
     """What a logger is shown beside the losses: the energy, the paper's numbers, pictures at intervals."""
     config = bench.config
     watching: list[Callback] = [PaperLines(paper_lines(config.dataset.name, config.flow.name, config.gp_row))]
     if gp.flow_in_time is not None:
         watching.append(Energy(gp.flow_in_time, config.seed))
     if config.logger.figures:
-        watching.append(FiguresAtIntervals(logger, _pictures(bench, gp), config.logger.figures))
+        watching.append(FiguresAtIntervals(logger, _pictures(bench, gp, points), config.logger.figures))
     return watching
 
 
-def _pictures(bench: Bench, gp: GaussianPreserving) -> dict[str, Draw]:
+def _pictures(bench: Bench, gp: GaussianPreserving, seen: Callable[[], Stage]) -> dict[str, Draw]:
     """What is drawn of the training. A GP flow may be trained on samples of a flow whose data is not there: then
     nothing is drawn, and the log says why."""
     config = bench.config
-    flow = load_flow(config, bench.read(flow_stage(config)))
+    flow = load_flow(config, bench.read(bench.stage.input("flow")))
     try:
-        points = bench.read(points_stage(config))
+        points = bench.read(stage := seen())
     except ArtifactMissing as missing:
         log.info("gp: no pictures in the logger. %s", missing)
         return {}
     codes = None
     if isinstance(config.dataset, ImagesConfig):
-        decoder = load_vae(images_of(config), bench.read(vae_stage(config))).to(flow.device)
+        decoder = load_vae(images_of(config), bench.read(stage.input("vae"))).to(flow.device)
         kl = torch.tensor(points.manifest["metrics"]["kl"], dtype=torch.float64)
         codes = ImageCodes(decoder.decode, kl, config.report.traversal, row_name(config.gp_row.value, config.flow.name))
     return live_figures(Live(flow, gp, points_of(points)[:_SHOWN_POINTS], codes))
@@ -178,10 +181,10 @@ def rotation_alone(choice: RotationChoice, pairs: Artifact) -> Rotation:
     return Rotation(len(rotation), rotation)
 
 
-def log_det_errors_stage(config: Config) -> Stage:
+def log_det_errors_stage(config: Config, gp: Stage) -> Stage:
     """`errors.npy` (n,): |exact - analytic| log|det ds/dz| of the config's GP flow, nats, at fresh Gaussian points."""
     settings = {"n": _ERROR_POINTS, "seed": _ERROR_SEED}
-    return Stage("log_det_errors", 1, config, settings, (gp_stage(config),), _log_det_errors)
+    return Stage("log_det_errors", 1, config, settings, (gp,), _log_det_errors)
 
 
 def _log_det_errors(bench: Bench) -> Mapping[str, Any]:

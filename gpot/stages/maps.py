@@ -16,26 +16,12 @@ from gpot.gp.monge import MongeMap
 from gpot.gp.orthogonal import Rotation
 from gpot.paper.rows import Row
 from gpot.progress import track
-from gpot.stages.flow import flow_stage, load_flow, pairs_stage
-from gpot.stages.gp import gp_stage, load_gp, rotation_alone
-from gpot.stages.points import points_stage
-from gpot.stages.stage import Stage
+from gpot.stages.flow import load_flow
+from gpot.stages.gp import load_gp, rotation_alone
 from gpot.store import Artifact
 from gpot.training import families
 
 CHUNK = 4096  # points at a time
-
-
-def stages_of(config: Config, row: Row) -> tuple[Stage, ...]:
-    """What a row is made of: the points or codes first, then flow, pairs (for the rotation) and GP flow."""
-    stages = [points_stage(config)]
-    if row is not Row.latent:
-        stages.append(flow_stage(config))
-    if row is Row.rotation:
-        stages.append(pairs_stage(config))
-    if row.moves:
-        stages.append(gp_stage(config))
-    return tuple(stages)
 
 
 def settings_of(flow: FlowConfig, gp: GpConfig, row: Row) -> dict[str, Any]:
@@ -49,7 +35,7 @@ def settings_of(flow: FlowConfig, gp: GpConfig, row: Row) -> dict[str, Any]:
 
 
 def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
-    """The map of a row, from the results of `stages_of` by their names."""
+    """The map of a row, from the results of `Pipeline.row` by their names."""
     dim, device = config.dataset.dim, config.device.first
     flow = load_flow(config, results["flow"]) if "flow" in results else FrozenFlow(IdentityFlow(dim))
     gp: GaussianPreserving = Rotation(dim)

@@ -12,12 +12,12 @@ from torch import Tensor
 from gpot.config.schema import Config
 from gpot.errors import BadConfig
 from gpot.evaluation.optimum import optimum_series
-from gpot.stages.flow import flow_stage, load_flow, push
-from gpot.stages.points import points_in, points_stage
+from gpot.stages.flow import load_flow, push
+from gpot.stages.points import points_in
 from gpot.stages.stage import Bench, Stage, generator
 
 
-def optimum_stage(config: Config) -> Stage:
+def optimum_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
     """W2^2 of the data against N(0, I), and of the data against f(data), the floor of every GP flow after f.
 
     `optimum.json`: for each law and size the mean and the spread over repeats, each repeat with points of its own. The
@@ -25,7 +25,6 @@ def optimum_stage(config: Config) -> Stage:
     """
     evaluate = config.evaluate
     settings = {"sizes": evaluate.optimum_sizes, "repeats": evaluate.optimum_repeats, "seed": config.seed}
-    inputs = (points_stage(config), flow_stage(config))
     return Stage("optimum", 1, config, settings, inputs, _solve)
 
 

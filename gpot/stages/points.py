@@ -17,27 +17,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpot.config.checks import points as points_rules
-from gpot.config.schema import Config, ImagesConfig, PointsConfig, ToyConfig
+from gpot.config.schema import Config, PointsConfig, ToyConfig
 from gpot.data import toy
 from gpot.data.points import Standardization, array_hash, read_points, single
 from gpot.errors import BadConfig, GpotWarning
 from gpot.stages.stage import Bench, Stage
-from gpot.stages.vae import codes_stage, images_of, latents_stage
+from gpot.stages.vae import codes_stage, images_of
 from gpot.store import Artifact
 
 log = logging.getLogger(__name__)
 
 _MEAN, _SCALE = "mean.npy", "scale.npy"
+NAMES = {"points", "latents"}  # stages that make what a flow sees
 
 
 def points_stage(config: Config) -> Stage:
-    """What the flow of the config sees: the stage `latents` for images, else `points`.
+    """What the flow of a config without images sees.
 
     `points.npy`, (n, d) float32; for a standardized file also `mean.npy` and `scale.npy`, which undo it.
     """
     dataset = config.dataset
-    if isinstance(dataset, ImagesConfig):
-        return latents_stage(config)
     if isinstance(dataset, ToyConfig):
         settings = {"density": dataset.name, "n": dataset.n_points, "seed": config.seed}
         return Stage("points", 1, config, settings, (), partial(_draw, dataset), on_demand=True)
@@ -96,7 +95,7 @@ def _keep(points: Any, bench: Bench) -> Mapping[str, Any]:
 
 def points_in(inputs: Mapping[str, Artifact]) -> Tensor:
     """The points (n, d) float32 of a stage that reads them beside others, by whichever name theirs has."""
-    return points_of(next(inputs[name] for name in ("points", "latents") if name in inputs))
+    return points_of(next(inputs[name] for name in NAMES if name in inputs))
 
 
 @dataclass(frozen=True)
@@ -113,23 +112,22 @@ def points_by_rows(bench: Bench) -> PointRows:
     """For a stage that reads its points or codes partly: where the codes of all images are not there, those of the rows
     are encoded."""
     config = bench.config
-    stage = points_stage(config)
-    whole = bench.inputs.get(stage.name)
-    if whole is None:
+    if not NAMES & bench.inputs.keys():
+        latents = bench.stage.input("latents")
         n = len(images_of(config).index())
-        return PointRows(n, lambda rows: points_of(bench.read(codes_stage(config, rows.numpy()))))
-    points, units = points_of(whole), None
+        return PointRows(n, lambda rows: points_of(bench.read(codes_stage(latents, rows.numpy()))))
+    points, units = points_in(bench.inputs), None
     if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
-        units = Standardization(whole.array(_MEAN), whole.array(_SCALE))
+        units = Standardization(bench.inputs["points"].array(_MEAN), bench.inputs["points"].array(_SCALE))
     return PointRows(len(points), lambda rows: points[rows], units)
 
 
 def n_points(stage: Stage) -> int:
-    """How many points a stage of `points_stage` gives, known before they are there."""
+    """How many points or codes a stage gives, known before they are there."""
     n = points_rules.n_points(stage.config.dataset)
     return len(images_of(stage.config).index()) if n is None else n
 
 
 def points_of(artifact: Artifact) -> Tensor:
-    """The points (n, d) float32 of an artefact of `points_stage`, or the codes of one of `codes_stage`."""
+    """The points (n, d) float32 of an artefact, or the codes of one of `latents` or `codes`."""
     return torch.from_numpy(artifact.array("points.npy" if artifact.stage == "points" else "mean.npy")).float()

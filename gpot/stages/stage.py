@@ -1,7 +1,8 @@
 """A stage is data: what its result depends on, and how it is built. One driver finds or builds the results.
 
-Every stage of gpot is a function `config -> Stage`; nothing is read or trained by calling it, so a key can be known
-before anything is there. :meth:`Workshop.make` walks the inputs, builds what is missing, and records it.
+Every stage of gpot is a function from a config, and the stages that it reads, to a `Stage`; nothing is read or trained
+by calling it, so a key can be known before anything is there. :meth:`Workshop.make` walks the inputs, builds what is
+missing, and records it.
 """
 
 from __future__ import annotations
@@ -73,6 +74,15 @@ class Stage:
     pace: Callable[[Stage], Pace] | None = field(default=None, compare=False)
     on_demand: bool = False
     partly: tuple[str, ...] = ()
+
+    def input(self, name: str) -> Stage:
+        """The nearest stage of that name among those that it reads, and those that they read."""
+        return next(stage for stage in self._behind() if stage.name == name)
+
+    def _behind(self) -> Iterator[Stage]:
+        yield from self.inputs
+        for stage in self.inputs:
+            yield from stage._behind()
 
     @property
     def input_keys(self) -> dict[str, str]:

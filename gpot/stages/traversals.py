@@ -13,15 +13,15 @@ from gpot.config.plain import plain
 from gpot.config.schema import Config
 from gpot.evaluation.traversals import image_change, informative, lost, traverse
 from gpot.paper.rows import Row
-from gpot.stages.maps import codes_of, map_of, settings_of, stages_of
+from gpot.stages.maps import codes_of, map_of, settings_of
 from gpot.stages.points import points_of
 from gpot.stages.stage import Bench, Stage, generator
-from gpot.stages.vae import images_of, load_vae, vae_stage
+from gpot.stages.vae import images_of, load_vae
 
 _FRAMES_PER_STEP = 2  # values of the animation for one of the figure
 
 
-def traversals_stage(config: Config, row: Row) -> Stage:
+def traversals_stage(config: Config, row: Row, inputs: tuple[Stage, ...]) -> Stage:
     """Images of a row's code space: coordinate i of the code of a data point takes values in [-extent, extent], the
     others stay, and the code goes back through s^-1, f^-1 and the VAE's decoder.
 
@@ -32,7 +32,6 @@ def traversals_stage(config: Config, row: Row) -> Stage:
     settings: dict[str, Any] = {"row": row.value, "traversal": plain(config.report.traversal), "seed": config.seed}
     settings["traversal"].pop("n_shown")  # a matter of drawing
     settings |= settings_of(config.flow, config.gp, row)
-    inputs = (*stages_of(config, row), vae_stage(config))
     return Stage("traversals", 1, config, settings, inputs, _traverse)
 
 

@@ -163,7 +163,7 @@ def load_vae(images: CodedImages, artifact: Artifact) -> BetaTCVAE:
     return vae.eval().requires_grad_(False)
 
 
-def latents_stage(config: Config) -> Stage:
+def latents_stage(config: Config, vae: Stage) -> Stage:
     """Posterior of every image: `mean.npy`, `log_variance.npy` (n, latent_dim) in the precision of `dataset.codes`,
     `index.npy` (n,) rows of the source, and `labels.npy` (n,) where it has labels."""
     images = images_of(config)
@@ -171,8 +171,7 @@ def latents_stage(config: Config) -> Stage:
     which: dict[str, Any] = {"name": dataset.name, "n_images": dataset.n_images}
     if dataset.codes is not CodePrecision.float32:
         which |= {"codes": dataset.codes.value}
-    inputs, data_hash = (vae_stage(config),), images.source.data_hash()
-    return Stage("latents", 1, config, {"dataset": which}, inputs, _encode, data_hash=data_hash)
+    return Stage("latents", 1, config, {"dataset": which}, (vae,), _encode, data_hash=images.source.data_hash())
 
 
 def _encode(bench: Bench) -> Mapping[str, Any]:
@@ -189,12 +188,13 @@ def _encode(bench: Bench) -> Mapping[str, Any]:
     return {"n": len(mean), "std": mean.std(0).tolist(), "kl": kl.tolist()}
 
 
-def codes_stage(config: Config, rows: NDArray[np.int64]) -> Stage:
+def codes_stage(latents: Stage, rows: NDArray[np.int64]) -> Stage:
     """The rows of `latents` that a stage reads, `mean.npy`: what they are as a whole takes ten times as long."""
-    latents = latents_stage(config)
     settings = {**latents.settings, "n": len(rows), "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()}
     build = partial(_encode_rows, rows)
-    return Stage("codes", 1, config, settings, latents.inputs, build, data_hash=latents.data_hash, on_demand=True)
+    return Stage(
+        "codes", 1, latents.config, settings, latents.inputs, build, data_hash=latents.data_hash, on_demand=True
+    )
 
 
 def _encode_rows(rows: NDArray[np.int64], bench: Bench) -> Mapping[str, Any]:

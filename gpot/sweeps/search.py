@@ -25,7 +25,7 @@ from gpot.config import Config, compose
 from gpot.config.plain import plain
 from gpot.config.schema import RangeConfig, SearchConfig
 from gpot.errors import BadConfig, GpotError
-from gpot.stages.gp import gp_stage
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import Workshop
 from gpot.store import Artifact
 from gpot.sweeps.jobs import settings_of
@@ -49,7 +49,7 @@ def search_stage(config: Config, workshop: Workshop) -> tuple[optuna.Study, Arti
         overrides = [f"{name}={suggest(trial, name, values)}" for name, values in search.space.items()]
         trial.set_user_attr("overrides", overrides)
         try:
-            artifact = workshop.make(gp_stage(compose("search", [*config.typed, *overrides])))
+            artifact = workshop.make(Pipeline(compose("search", [*config.typed, *overrides])).gp)
             metrics = artifact.manifest["metrics"]
             if not isinstance(metrics.get(search.metric), int | float):
                 raise BadConfig(
@@ -73,7 +73,7 @@ def search_stage(config: Config, workshop: Workshop) -> tuple[optuna.Study, Arti
         errors = {trial.user_attrs.get(_OURS) for trial in study.trials}
         raise BadConfig(f"none of the {len(study.trials)} trials ended well: {'; '.join(sorted(map(str, errors)))}")
     best = compose("search", [*config.typed, *study.best_trial.user_attrs["overrides"]])
-    return study, workshop.make(gp_stage(best))
+    return study, workshop.make(Pipeline(best).gp)
 
 
 def space_of(search: SearchConfig | None) -> SearchConfig:

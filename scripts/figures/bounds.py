@@ -22,11 +22,10 @@ from gpot.evaluation.potential import PotentialFit, gelbrich_potential
 from gpot.items.rows import ReportRow, report_rows
 from gpot.maths.convex_network import convex_network
 from gpot.paper.rows import Row, row_name
-from gpot.stages.bounds import bounds_stage, potential_stage
 from gpot.stages.evaluate import held_out
-from gpot.stages.flow import flow_stage, load_flow, push, split
-from gpot.stages.gp import gp_stage, load_gp
-from gpot.stages.points import points_in, points_stage
+from gpot.stages.flow import load_flow, push, split
+from gpot.stages.gp import load_gp
+from gpot.stages.points import points_in
 from gpot.stages.stage import Workshop, open_workshop
 from scripts.figures.common import write_page
 
@@ -40,21 +39,21 @@ CHECKED = "flow+gp:ridge"  # the row of Figure 4 that is looked at more closely
 def bounded(workshop: Workshop, item: str, row: ReportRow) -> dict[str, Any]:
     """The interval of one row of an item, of the first repetition."""
     config = row.config
-    metrics = workshop.make(bounds_stage(config, row.row)).manifest["metrics"]
+    metrics = workshop.make(row.pipelines[0].bounds(row.row)).manifest["metrics"]
     return {
         "row": row.key, "name": row_name(row.key, config.flow.name), "item": item, "dataset": config.dataset.name,
         **{key: metrics[key] for key in ("cost", "optimum_lower", "gap_upper", "gap_upper_stderr", "n_pairs")},
         "seconds": metrics["cpu_seconds"],
-        "seconds_fit": workshop.make(potential_stage(config)).manifest["metrics"]["cpu_seconds_fit"],
+        "seconds_fit": workshop.make(row.pipelines[0].potential).manifest["metrics"]["cpu_seconds_fit"],
     }  # fmt: skip
 
 
 def closer(workshop: Workshop, row: ReportRow) -> dict[str, Any]:
     """A row's bound by a potential fitted on its own pairs, by Gelbrich's quadratic, and exchanges among more pairs."""
-    config = row.config
-    inputs = {stage.name: workshop.make(stage) for stage in (points_stage(config), flow_stage(config))}
+    config, stages = row.config, row.pipelines[0]
+    inputs = {stage.name: workshop.make(stage) for stage in (stages.points, stages.flow)}
     points, flow = points_in(inputs), load_flow(config, inputs["flow"])
-    gp = load_gp(config.gp, config.dataset.dim, workshop.make(gp_stage(config)))
+    gp = load_gp(config.gp, config.dataset.dim, workshop.make(stages.gp))
 
     def pairs(x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():

@@ -26,9 +26,10 @@ from gpot.items.rows import report_rows
 from gpot.paper.rows import Row
 from gpot.progress import track
 from gpot.stages.evaluate import held_out
-from gpot.stages.flow import flow_stage, load_flow
-from gpot.stages.maps import map_of, stages_of
-from gpot.stages.points import points_in, points_stage
+from gpot.stages.flow import load_flow
+from gpot.stages.maps import map_of
+from gpot.stages.pipeline import Pipeline
+from gpot.stages.points import points_in
 from gpot.stages.stage import open_workshop
 from gpot.store import Store
 
@@ -40,7 +41,7 @@ FITS = OUT / "fits"
 def released_flow(dataset: str) -> FrozenFlow:
     """The BNAF of a 2-D density, as released in `pretrained/`."""
     config = compose("train_gp", [f"dataset={dataset}", "flow=bnaf"])
-    stage = flow_stage(config)
+    stage = Pipeline(config).flow
     store = Store(Path(config.paths.artifacts), ROOT / "pretrained")
     return load_flow(
         config, store.require("flow", stage.key, "a figure needs a released flow", "git restore pretrained")
@@ -51,14 +52,14 @@ def released_map(item: str, key: str) -> MongeMap:
     """The map of one row of an item, `released_map("fig4", "flow+gp:ridge")`, from what is in `pretrained/`."""
     config, row = _row(item, key)
     workshop = open_workshop(config)
-    stages = [stage for stage in stages_of(config, row) if stage.name in ("flow", "gp")]
+    stages = [stage for stage in Pipeline(config).row(row) if stage.name in ("flow", "gp")]
     return map_of(config, {stage.name: workshop.make(stage, needed_by="figures") for stage in stages})
 
 
 def held_out_points(item: str, key: str) -> Tensor:
     """Points of the row's data that took no part in a training (n, d)."""
     config, _ = _row(item, key)
-    stage = points_stage(config)
+    stage = Pipeline(config).points
     return held_out(config.gp, config.evaluate, points_in({stage.name: open_workshop(config).make(stage)}))
 
 

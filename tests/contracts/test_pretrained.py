@@ -10,10 +10,11 @@ import torch
 
 from gpot.config import Config, compose
 from gpot.items.rows import report_rows
-from gpot.stages.flow import flow_stage, load_flow
-from gpot.stages.gp import gp_stage, load_gp
+from gpot.stages.flow import load_flow
+from gpot.stages.gp import load_gp
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import Stage
-from gpot.stages.vae import images_of, latents_stage, load_vae, vae_stage
+from gpot.stages.vae import images_of, load_vae
 from gpot.store import Artifact, Store
 from tests.conftest import ROOT
 
@@ -40,8 +41,8 @@ def _find(store: Store, stage: Stage) -> Artifact:
 
 
 def test_default_keys_are_released(config: Config, released: Store) -> None:
-    _find(released, vae_stage(config))
-    _find(released, flow_stage(config))
+    _find(released, Pipeline(config).vae)
+    _find(released, Pipeline(config).flow)
     check_gps(config, released)
 
 
@@ -50,7 +51,7 @@ def check_gps(config: Config, released: Store) -> None:
     moved = [row for row in report_rows(config) if row.row.moves]
     assert moved
     for row in moved:
-        gp = load_gp(row.config.gp, row.config.dataset.dim, _find(released, gp_stage(row.config)))
+        gp = load_gp(row.config.gp, row.config.dataset.dim, _find(released, Pipeline(row.config).gp))
         assert gp.log_det_error(torch.randn(64, row.config.dataset.dim)).abs().mean() < row.config.gp.logdet_tolerance
 
 
@@ -58,7 +59,7 @@ def test_the_budget_asks_for_the_same_frozen_models(released: Store) -> None:
     for budget in ("paper", "smoke"):
         for dataset in ("dsprites", "mnist", "two_moons"):
             config = compose("train_gp", [f"dataset={dataset}", f"budget={budget}"])
-            _find(released, flow_stage(config))
+            _find(released, Pipeline(config).flow)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +68,14 @@ def test_the_budget_asks_for_the_same_frozen_models(released: Store) -> None:
 )
 def test_keys_of_the_long_training_are_what_was_trained(dataset: str, vae: str, flow: str) -> None:
     config = compose("train_flow", [f"dataset={dataset}", "models=long"])
-    assert (vae_stage(config).key, flow_stage(config).key) == (vae, flow)
+    assert (Pipeline(config).vae.key, Pipeline(config).flow.key) == (vae, flow)
 
 
 def test_released_models_load(config: Config, released: Store) -> None:
-    vae = load_vae(images_of(config), _find(released, vae_stage(config)))
+    vae = load_vae(images_of(config), _find(released, Pipeline(config).vae))
     mean, _ = vae.encode(torch.zeros(1, 1, 64, 64))
     assert mean.isfinite().all()
-    flow = load_flow(config, _find(released, flow_stage(config)))
+    flow = load_flow(config, _find(released, Pipeline(config).flow))
     z = torch.randn(16, config.dataset.dim)
     assert (flow.transform(flow.inverse(z)) - z).abs().max() < 0.1  # the solver's tolerance, see third_party/ffjord
 
@@ -83,7 +84,7 @@ def test_released_models_load(config: Config, released: Store) -> None:
 def test_models_of_the_2d_figures_are_released(experiment: str, released: Store) -> None:
     config = compose("report", [f"experiment={experiment}"])
     for row in report_rows(config):
-        _find(released, flow_stage(row.config))
+        _find(released, Pipeline(row.config).flow)
     check_gps(config, released)
 
 
@@ -94,7 +95,7 @@ def test_models_of_the_2d_figures_are_released(experiment: str, released: Store)
 )  # fmt: skip
 def test_2d_flows_are_released(dataset: str, family: str, released: Store) -> None:
     config = compose("train_gp", [f"dataset={dataset}", f"flow={family}"])
-    flow = load_flow(config, _find(released, flow_stage(config)))
+    flow = load_flow(config, _find(released, Pipeline(config).flow))
     z = torch.randn(200, 2)
     x = flow.inverse(z)
     inside = x.isfinite().all(1)  # BNAF is not onto: a few in 100,000 Gaussian samples lie outside its image
@@ -104,14 +105,14 @@ def test_2d_flows_are_released(dataset: str, family: str, released: Store) -> No
 @pytest.mark.parametrize("experiment", ["table2_mnist", "fig7", "fig8"])
 def test_mnist_needs_no_download(experiment: str, released: Store) -> None:
     mnist = compose("report", [f"experiment={experiment}", "paths.data=there/is/none"])
-    vae = _find(released, vae_stage(mnist))
-    latents = _find(released, latents_stage(mnist))
+    vae = _find(released, Pipeline(mnist).vae)
+    latents = _find(released, Pipeline(mnist).points)
     mean, log_variance, labels = (latents.array(f"{name}.npy") for name in ("mean", "log_variance", "labels"))
     assert mean.shape == log_variance.shape == (60_000, 10) and mean.dtype == log_variance.dtype == np.float16
     assert np.isfinite(mean).all() and np.isfinite(log_variance).all()
     # the published counts of the digits
     assert np.bincount(labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    flow = load_flow(mnist, _find(released, flow_stage(mnist)))
+    flow = load_flow(mnist, _find(released, Pipeline(mnist).flow))
     check_gps(mnist, released)
     z = torch.randn(16, 10)
     assert (flow.transform(flow.inverse(z)) - z).abs().max() < 0.1
@@ -121,4 +122,4 @@ def test_mnist_needs_no_download(experiment: str, released: Store) -> None:
 
 def test_a_training_change_is_noticed(config: Config, released: Store) -> None:
     changed = compose("report", ["experiment=table1", "vae.beta=6.0"])
-    assert released.find("vae", vae_stage(changed).key) is None
+    assert released.find("vae", Pipeline(changed).vae.key) is None

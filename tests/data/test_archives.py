@@ -21,8 +21,9 @@ from gpot.data import archive_images
 from gpot.data.archive_images import REMOTES, ArchiveImages, decode
 from gpot.data.download import Remote
 from gpot.errors import BadConfig, BadInput, DataMissing
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import open_workshop
-from gpot.stages.vae import image_source, latents_stage
+from gpot.stages.vae import image_source
 
 CHAIRS, CELEBA = "*/renders/*.png", "*.jpg"
 VIEWS = ("image_000_p020_t011_r096.png", "image_001_p020_t023_r096.png", "image_002_p030_t011_r096.png")
@@ -315,7 +316,7 @@ def test_without_archive_and_network(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(archive_images.REMOTES, "chairs", Remote("rendered_chairs.tar", None, ()))
     config = chairs_config(tmp_path)
     with pytest.raises(DataMissing, match=r"(?s)dataset 'chairs' needs the file .*name the folder that has it"):
-        open_workshop(config).make(latents_stage(config))
+        open_workshop(config).make(Pipeline(config).points)
 
 
 def test_vae_and_codes_of_chairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,13 +327,13 @@ def test_vae_and_codes_of_chairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(archive_images.REMOTES, "chairs", Remote("rendered_chairs.tar", None, ()))
     config = chairs_config(tmp_path)
     workshop = open_workshop(config)
-    latents = workshop.make(latents_stage(config))
+    latents = workshop.make(Pipeline(config).points)
     mean = latents.array("mean.npy")
     assert mean.shape == (72, 10) and mean.dtype == np.float32 and np.isfinite(mean).all()
     assert latents.array("index.npy").tolist() == list(range(72)) and "labels.npy" not in latents.manifest["files"]
     assert "sha256:" in latents.manifest["data_hash"] and str(tmp_path) not in str(latents.manifest)
     # the same file named by dataset.path is the same data
     named = chairs_config(tmp_path, f"dataset.path={tmp_path / 'rendered_chairs.tar'}")
-    assert workshop.make(latents_stage(named)).key == latents.key
+    assert workshop.make(Pipeline(named).points).key == latents.key
     subset = chairs_config(tmp_path, "dataset.n_images=40", "vae.epochs=1")
-    assert workshop.make(latents_stage(subset)).array("mean.npy").shape == (40, 10)
+    assert workshop.make(Pipeline(subset).points).array("mean.npy").shape == (40, 10)

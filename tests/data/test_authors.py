@@ -22,9 +22,10 @@ from gpot.data.authors import AUTHORS, authors_tensors
 from gpot.data.checkpoints import read_checkpoint
 from gpot.errors import BadConfig, BadInput, DataMissing
 from gpot.flows.weights import copy_released
-from gpot.stages.flow import flow_stage, load_flow
+from gpot.stages.flow import load_flow
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import open_workshop
-from gpot.stages.vae import images_of, load_vae, vae_stage
+from gpot.stages.vae import images_of, load_vae
 from tests.conftest import shared_path
 from tests.data.test_checkpoints import foreign, same, save
 from third_party.bnaf import BNAF
@@ -146,19 +147,19 @@ def below(folder: Path) -> list[str]:
 @pytest.mark.parametrize("dataset", ["eight_gaussians", "two_moons"])
 def test_flow_of_a_2d_dataset(served: Served, tmp_path: Path, dataset: str) -> None:
     config = compose("train_gp", ["models=authors", f"dataset={dataset}", *below(tmp_path)])
-    key = flow_stage(config).key
+    key = Pipeline(config).flow.key
     assert not (tmp_path / "data").exists(), "no file is needed for a key"
-    artifact = open_workshop(config).make(flow_stage(config))
+    artifact = open_workshop(config).make(Pipeline(config).flow)
     assert artifact.key == key
     flow = load_flow(config, artifact)
     assert same(flow.flow.model.state_dict(), served.states[f"bnaf_{dataset}"])
     other = compose("train_gp", [f"dataset={dataset}", "flow=bnaf_authors"])
-    assert flow_stage(other).key == key, "one by one or all at once"
+    assert Pipeline(other).flow.key == key, "one by one or all at once"
 
 
 def test_models_of_dsprites(served: Served, tmp_path: Path) -> None:
     config = compose("train_gp", ["models=authors", *below(tmp_path)])
-    vae, flow = (open_workshop(config).make(stage(config)) for stage in (vae_stage, flow_stage))
+    vae, flow = (open_workshop(config).make(stage) for stage in (Pipeline(config).vae, Pipeline(config).flow))
     assert same(load_vae(images_of(config), vae).state_dict(), served.states["btcvae_dsprites"])
     flow = load_flow(config, flow)
     assert same({f"model.{k}": v for k, v in flow.flow.model.state_dict().items()}, served.states["ffjord_dsprites"])
@@ -166,7 +167,7 @@ def test_models_of_dsprites(served: Served, tmp_path: Path) -> None:
 
 def test_vae_of_mnist(served: Served, tmp_path: Path) -> None:
     config = compose("train_vae", ["dataset=mnist", "vae=btcvae_authors_mnist", *below(tmp_path)])
-    artifact = open_workshop(config).make(vae_stage(config))
+    artifact = open_workshop(config).make(Pipeline(config).vae)
     assert same(load_vae(images_of(config), artifact).state_dict(), served.states["btcvae_mnist"])
 
 
@@ -178,7 +179,7 @@ def test_a_dataset_without_published_models_keeps_ours() -> None:
 
 def test_an_option_for_another_dataset_says_which_there_are() -> None:
     with pytest.raises(BadConfig, match="bnaf_eight_gaussians, bnaf_two_moons"):
-        flow_stage(compose("train_gp", ["dataset=pinwheel", "flow=bnaf_authors"]))
+        assert Pipeline(compose("train_gp", ["dataset=pinwheel", "flow=bnaf_authors"])).flow
 
 
 @pytest.mark.parametrize(

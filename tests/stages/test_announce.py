@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gpot.config import compose
-from gpot.stages.gp import gp_stage
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import Workshop, open_workshop
 from gpot.training.pace import pace
 from gpot.training.vae import VAEModule
@@ -30,7 +30,7 @@ def test_each_training_is_said_once_with_its_steps(tmp_path: Path, caplog: pytes
     workshop = open_workshop(config)
     state = torch.get_rng_state()
     with caplog.at_level(logging.INFO):
-        workshop.announce([gp_stage(config), gp_stage(config)])
+        workshop.announce([Pipeline(config).gp, Pipeline(config).gp])
     first, *each, together = lines(caplog)
     assert first.startswith("3 trainings") and together.strip().startswith("together about")
     found = [re.fullmatch(r"  (\w+) dsprites .*: (\d+) steps, about [\d.]+ (s|min)", line) for line in each]
@@ -39,7 +39,7 @@ def test_each_training_is_said_once_with_its_steps(tmp_path: Path, caplog: pytes
     assert torch.equal(torch.get_rng_state(), state) and not (tmp_path / "artifacts").exists(), "nothing has started"
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        workshop.announce([gp_stage(config)])
+        workshop.announce([Pipeline(config).gp])
     assert lines(caplog) == []
 
 
@@ -49,7 +49,7 @@ def test_nothing_is_said_where_one_training_is_left(tmp_path: Path, caplog: pyte
     with caplog.at_level(logging.INFO):
         for options in (["upstream=make"], ["pretrained=null"]):
             config = compose("train_gp", ["dataset=two_moons", "seed=1234", "gp.epochs=7", *options, folder])
-            open_workshop(config).announce([gp_stage(config)])
+            open_workshop(config).announce([Pipeline(config).gp])
     assert lines(caplog) == []
 
 
@@ -60,7 +60,7 @@ def test_hours_are_said_with_emphasis(
     config = compose("train_gp", [*SMALL, "upstream=make", "dataset=two_moons", "flow.epochs=10000000", folder])
     workshop: Workshop = open_workshop(config)
     with caplog.at_level(logging.INFO):
-        workshop.announce([gp_stage(config)])
+        workshop.announce([Pipeline(config).gp])
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1 and "pretrained=pretrained" in warned[0] and "models=toy" in warned[0]
 

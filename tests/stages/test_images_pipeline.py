@@ -17,9 +17,8 @@ from gpot.data.download import Remote
 from gpot.data.mnist import Split
 from gpot.errors import BadConfig, DataMissing
 from gpot.items.report import report_item
-from gpot.stages.flow import flow_stage
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import open_workshop
-from gpot.stages.vae import latents_stage
 from tests.stages.test_pipeline import TINY
 
 N = 600
@@ -67,7 +66,7 @@ def written(paths: list[Path], suffix: str) -> Path:
 
 def test_codes_are_kept_in_half_precision_with_their_digits(folder: Path) -> None:
     config = config_of(folder, "experiment=table2_mnist")
-    latents = open_workshop(config).make(latents_stage(config))
+    latents = open_workshop(config).make(Pipeline(config).points)
     assert latents.array("mean.npy").dtype == latents.array("log_variance.npy").dtype == np.float16
     assert (latents.array("labels.npy") == np.arange(N) % 10).all()
 
@@ -128,7 +127,7 @@ def test_a_dataset_without_images_is_refused_by_name(folder: Path) -> None:
 def test_without_files_and_network_the_error_says_what_to_do(folder: Path, tmp_path: Path) -> None:
     config = config_of(folder, "experiment=table2_mnist", f"paths.data={tmp_path}", "seed=9")
     with pytest.raises(DataMissing, match=r"train-images-idx3-ubyte.gz(.|\n)*name the folder that has it"):
-        open_workshop(config).make(latents_stage(config))
+        open_workshop(config).make(Pipeline(config).points)
 
 
 def test_own_images_reach_a_flow(tmp_path: Path) -> None:
@@ -143,5 +142,5 @@ def test_own_images_reach_a_flow(tmp_path: Path) -> None:
     paths = [f"paths.artifacts={tmp_path / 'artifacts'}"]
     sizes = ["budget=smoke", "models=toy", "pretrained=null", "dataset.n_images=null", "flow.batch_size=64"]
     config: Any = compose("train_flow", [*overrides, *paths, *sizes])
-    flow = open_workshop(config).make(flow_stage(config))
+    flow = open_workshop(config).make(Pipeline(config).flow)
     assert np.isfinite(flow.manifest["metrics"]["val/nll"])

@@ -23,8 +23,9 @@ from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import nll_exact
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.items.report import report_item
-from gpot.stages.flow import flow_stage, load_flow
-from gpot.stages.gp import gp_stage, load_gp
+from gpot.stages.flow import load_flow
+from gpot.stages.gp import load_gp
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 from gpot.tracking.dashboard.build import specification
@@ -57,7 +58,7 @@ def tiny(folder: Path, logger: str, *overrides: str, root: str = "train_gp") -> 
 
 def moons(folder: Path, logger: str, *overrides: str) -> Artifact:
     config = tiny(folder, logger, "dataset=two_moons", "gp=toy_ridge", "penalty=euler_toy", *overrides)
-    return open_workshop(config).make(gp_stage(config))
+    return open_workshop(config).make(Pipeline(config).gp)
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,13 @@ def offline(nobody: Path, tmp_path_factory: pytest.TempPathFactory) -> Offline:
     """Images from the VAE to the GP flow, Figure 4 with its table, and eight Gaussians; no account."""
     folder = tmp_path_factory.mktemp("wandb")
     config = tiny(folder, "wandb", "dataset=dsprites", "penalty=none", "gp.family.width=8", "flow.tolerance=1e-3")
-    artifact = open_workshop(config).make(gp_stage(config))
+    artifact = open_workshop(config).make(Pipeline(config).gp)
     config = tiny(folder, "wandb", "experiment=fig4", root="report")
     config.report.variants = {name: config.report.variants[name] for name in ("gp", "euler")}
     report = report_item(config, open_workshop(config))
     config = tiny(folder, "wandb", "dataset=eight_gaussians", "gp=toy_ridge", "penalty=none", "seed=7")
     config.multirun = "2030-01-01_00-00-00"
-    open_workshop(config).make(gp_stage(config))
+    open_workshop(config).make(Pipeline(config).gp)
     return Offline(folder, nobody, artifact, report, read_runs(folder / "outputs" / "wandb"))
 
 
@@ -280,7 +281,7 @@ def test_numbers_of_the_loggers_are_those_of_the_training(files: dict[str, tuple
     assert pairs is not None
     z = pairs.tensors("pairs.safetensors")["z_validation"]
     x = pairs.tensors("pairs.safetensors")["x_validation"]
-    gp, flow = load_gp(config.gp, config.dataset.dim, artifact), load_flow(config, workshop.make(flow_stage(config)))
+    gp, flow = load_gp(config.gp, config.dataset.dim, artifact), load_flow(config, workshop.make(Pipeline(config).flow))
     best = rows[artifact.manifest["metrics"]["best_epoch"]]
     assert float(best["val/nll_exact"]) == pytest.approx(nll_exact(gp, z, flow.forward(x)[1]).mean, abs=1e-5)
     assert isinstance(gp, GaussianPreservingFlow)

@@ -13,10 +13,8 @@ from gpot.errors import ArtifactMissing, BadInput, DataMissing
 from gpot.items.report import report_item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
-from gpot.stages.flow import flow_stage
-from gpot.stages.gp import gp_stage
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import open_workshop
-from gpot.stages.vae import vae_stage
 from gpot.store import Artifact
 from tests.conftest import shared_path
 
@@ -119,7 +117,7 @@ def test_gp_keys_depend_on_what_matters_alone(made: tuple[Path, list[Path]]) -> 
 
     def key(*overrides: str) -> str:
         changed = tiny(folder, "penalty=none", *overrides)
-        return gp_stage(changed).key
+        return Pipeline(changed).gp.key
 
     same = key()
     assert key("device=cpu", "logger=csv", "penalty.halvings=3") == same
@@ -130,31 +128,38 @@ def test_gp_keys_depend_on_what_matters_alone(made: tuple[Path, list[Path]]) -> 
 def test_missing_input_names_the_command(tmp_path: Path) -> None:
     config = tiny(tmp_path, root="train_gp")
     with pytest.raises(ArtifactMissing, match=r"train_vae\.py|train_flow\.py"):
-        open_workshop(config).make(gp_stage(config))
+        open_workshop(config).make(Pipeline(config).gp)
 
 
 def test_weights_file_stands_for_training(tmp_path: Path) -> None:
     weights = shared_path("reference/weights/disentangling_vae_btcvae_dsprites.safetensors")
     config = tiny(tmp_path, f"vae.weights={weights}")
-    artifact = open_workshop(config).make(vae_stage(config))
+    artifact = open_workshop(config).make(Pipeline(config).vae)
     assert artifact.manifest["metrics"]["parameters"] == 502_005
     assert str(weights) not in json.dumps(artifact.manifest)
     flow = shared_path("reference/weights/gpflow_dsprites_ffjord.safetensors")
-    stage = flow_stage(tiny(tmp_path, f"flow.weights={flow}"))
+    stage = Pipeline(tiny(tmp_path, f"flow.weights={flow}")).flow
     other = tmp_path / "other.safetensors"
     save_file({name: tensor + 1 for name, tensor in load_file(flow).items()}, other)
-    assert stage.inputs == () and stage.key != flow_stage(tiny(tmp_path, f"flow.weights={other}")).key
+    assert stage.inputs == () and stage.key != Pipeline(tiny(tmp_path, f"flow.weights={other}")).flow.key
     with pytest.raises(BadInput, match="needs the 48 tensors of FFJORD"):
-        flow_stage(tiny(tmp_path, f"flow.weights={weights}"))
+        assert Pipeline(tiny(tmp_path, f"flow.weights={weights}")).flow
+
+
+def test_a_gp_flow_with_a_seed_of_its_own_keeps_the_flow_and_points_of_the_run(tmp_path: Path) -> None:
+    plain, seeded = (Pipeline(tiny(tmp_path, *seed)) for seed in ((), ("gp.seed=7",)))
+    assert seeded.gp.key != plain.gp.key
+    for name in ("pairs", "flow", "latents", "vae"):
+        assert seeded.gp.input(name).key == plain.gp.input(name).key
 
 
 def test_wrong_weights_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataMissing, match="nowhere"):
-        vae_stage(tiny(tmp_path, "vae.weights=nowhere.safetensors"))
+        assert Pipeline(tiny(tmp_path, "vae.weights=nowhere.safetensors")).vae
     flow = shared_path("reference/weights/gpflow_dsprites_ffjord.safetensors")
     config = tiny(tmp_path, f"vae.weights={flow}")
     with pytest.raises(BadInput, match="encoder"):
-        open_workshop(config).make(vae_stage(config))
+        open_workshop(config).make(Pipeline(config).vae)
     assert not list((tmp_path / "outputs").glob("artifacts/vae/*/manifest.json"))
 
 
@@ -166,5 +171,5 @@ def test_weight_zero_is_no_penalty(made: tuple[Path, list[Path]]) -> None:
     """A sweep over penalty.weight may start at 0: that run is the one without penalty, not a second one."""
     folder, _ = made
     zero, none = tiny(folder, "penalty=euler_latent", "penalty.weight=0"), tiny(folder, "penalty=none")
-    assert gp_stage(zero).key == gp_stage(none).key
+    assert Pipeline(zero).gp.key == Pipeline(none).gp.key
     assert zero.gp_row is none.gp_row is Row.gp

@@ -16,10 +16,8 @@ from gpot.items.rows import RowResult, entries, report_rows
 from gpot.paper.items import Item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
-from gpot.stages.evaluate import evaluate_stage
-from gpot.stages.flow import flow_stage, load_flow, prior_pairs
-from gpot.stages.gp import gp_stage
-from gpot.stages.optimum import optimum_stage
+from gpot.stages.flow import load_flow, prior_pairs
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
 from tests.conftest import shared_path
@@ -138,9 +136,9 @@ def test_rows_of_gp_flows_are_means_over_seeds(tmp_path: Path) -> None:
         "flow": [], "flow+rotation": [], "flow+gp": [1234, 7], "flow+gp:ridge": [1234, 7]
     }  # fmt: skip
     alone = tiny(tmp_path, "experiment=fig4").report.variants["gp"]
-    keys = [gp_stage(each).key for each in rows["flow+gp"].configs]
+    keys = [Pipeline(each).gp.key for each in rows["flow+gp"].configs]
     without_seeds = {row.key: row for row in report_rows(only(tiny(tmp_path, "experiment=fig4"), "gp"))}["flow+gp"]
-    assert keys[0] == gp_stage(without_seeds.config).key != keys[1], "the run's own seed is no other model"
+    assert keys[0] == Pipeline(without_seeds.config).gp.key != keys[1], "the run's own seed is no other model"
     assert without_seeds.seeds == [1234] and alone.gp.seed is None
     costs = [{"cost": 1.0, "cost_stderr": 0.1, "escaped": 0}, {"cost": 2.0, "cost_stderr": 0.3, "energy": "nan"}]
     found = [Artifact("evaluate", f"{k}" * 16, tmp_path, {"metrics": metrics}) for k, metrics in enumerate(costs)]
@@ -163,13 +161,13 @@ def test_every_density_and_family_trains(folder: Path) -> None:
     for density, family in (("pinwheel", "bnaf"), ("two_spirals", "cpflow"), ("checkerboard", "ffjord")):
         chosen = [f"dataset={density}", f"flow={family}", "gp=toy_ridge", "gp.source=prior"]
         config = tiny(folder, *chosen, root="train_gp")
-        assert open_workshop(config).make(gp_stage(config)).manifest["metrics"]["val/cost"] > 0
+        assert open_workshop(config).make(Pipeline(config).gp).manifest["metrics"]["val/cost"] > 0
 
 
 def test_prior_samples_outside_the_image_are_counted(folder: Path) -> None:
     config = tiny(folder, "dataset=two_moons", root="train_flow")
     workshop = open_workshop(config)
-    frozen = load_flow(config, workshop.make(flow_stage(config)))
+    frozen = load_flow(config, workshop.make(Pipeline(config).flow))
     with torch.no_grad():  # squeeze the image: the last layer's gain is exp(diag)
         list(frozen.flow.model.flow[0].layers())[-1]._diag_weight.sub_(0.5)
     x, z, lost = prior_pairs(frozen, 500, torch.Generator().manual_seed(0), "test")
@@ -187,7 +185,7 @@ def test_own_points_from_a_file(tmp_path: Path) -> None:
     np.save(tmp_path / "points.npy", points)
     config = tiny(tmp_path, "dataset=array", f"dataset.path={tmp_path / 'points.npy'}", "gp=ridge", root="evaluate")
     workshop = open_workshop(config)
-    metrics = workshop.make(evaluate_stage(config, Row.gp)).manifest["metrics"]
+    metrics = workshop.make(Pipeline(config).evaluation(Row.gp)).manifest["metrics"]
     assert metrics["logdet_error_mean"] < 1e-3 and metrics["cost"] > 0 and "dci" not in metrics
     (manifest,) = (tmp_path / "outputs" / "artifacts" / "points").glob("*/manifest.json")
     assert np.allclose(np.load(manifest.parent / "mean.npy"), points.mean(0))
@@ -197,7 +195,7 @@ def test_own_points_from_a_file(tmp_path: Path) -> None:
     np.save(tmp_path / "plain.npy", (points - points.mean(0)) / points.std(0))
     plain = tiny(tmp_path, "dataset=array", f"dataset.path={tmp_path / 'plain.npy'}", "dataset.standardize=false",
                  "gp=ridge", root="evaluate")  # fmt: skip
-    same = open_workshop(plain).make(evaluate_stage(plain, Row.gp)).manifest["metrics"]
+    same = open_workshop(plain).make(Pipeline(plain).evaluation(Row.gp)).manifest["metrics"]
     assert metrics["nll_exact"] == pytest.approx(same["nll_exact"] + np.log(points.std(0)).sum(), abs=1e-2)
     assert metrics["cost"] == pytest.approx(same["cost"], rel=1e-2) and "cost_units" not in same
     assert 0.1**2 * metrics["cost"] < metrics["cost_units"] < points.std(0).max() ** 2 * metrics["cost"]
@@ -214,10 +212,10 @@ def test_the_released_flow_has_its_known_numbers(tmp_path: Path) -> None:
         "evaluate.n_data=10000", "evaluate.optimum_sizes=[1000]", "gp.n_validation=1000",
     )  # fmt: skip
     workshop = open_workshop(config)
-    metrics = workshop.make(evaluate_stage(config, Row.flow)).manifest["metrics"]
+    metrics = workshop.make(Pipeline(config).evaluation(Row.flow)).manifest["metrics"]
     assert abs(metrics["cost"] - 1.4349) < 4 * metrics["cost_stderr"]
     assert abs(metrics["nll_exact"] - 2.3997) < 4 * metrics["nll_stderr"] and metrics["n_parameters_flow"] == 2_372
-    (floor,) = workshop.make(optimum_stage(config)).manifest["metrics"]["flow"]
+    (floor,) = workshop.make(Pipeline(config).optimum).manifest["metrics"]["flow"]
     # 1,000 points: too large by about 5 log n / n = 0.035 (gpot/evaluation/optimum.py)
     assert 1.022 - 0.05 < floor["mean"] < 1.022 + 0.035 + 0.05
 

@@ -45,14 +45,14 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
 
     monkeypatch.setattr(stage, "compose", quickly)
 
-    def gp_stage(config: Config) -> Any:
+    def result(config: Config) -> Any:
         lr, width = config.optimizer.gp.lr, config.gp.family.width
         asked.append((lr, width))
         if width == 32:
             raise FidelityLost("too narrow")
         return SimpleNamespace(key=f"{lr}", manifest={"metrics": {"val/cost": (lr - 1e-2) ** 2, "stopped": None}})
 
-    monkeypatch.setattr(stage, "gp_stage", gp_stage)
+    monkeypatch.setattr(stage, "Pipeline", lambda config: SimpleNamespace(gp=result(config)))
     return asked
 
 

@@ -18,7 +18,8 @@ from gpot.errors import BadConfig, FidelityLost
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.velocity import RidgeVelocity
 from gpot.maths.charts import Chart
-from gpot.stages.gp import gp_stage, load_gp
+from gpot.stages.gp import load_gp
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import open_workshop
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit
@@ -130,7 +131,7 @@ def test_a_stage_in_two_processes_is_the_same_artefact(tmp_path: Path) -> None:
         else:
             paths.append("pretrained=null")
         config = compose("train_gp", [*options, *paths, *where])
-        artifact = open_workshop(config).make(gp_stage(config))
+        artifact = open_workshop(config).make(Pipeline(config).gp)
         assert load_gp(config.gp, config.dataset.dim, artifact) is not None
         found.append(artifact)
     alone, shared = found

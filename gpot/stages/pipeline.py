@@ -1,0 +1,99 @@
+"""The stages of one config, wired: which reads the results of which.
+
+vae -> points (codes, of images) -> flow -> pairs -> gp -> a row's evaluation, bounds and traversals
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from gpot.config.choices import Source
+from gpot.config.schema import Config, ImagesConfig
+from gpot.paper.rows import Row
+from gpot.stages.bounds import bounds_stage, potential_stage
+from gpot.stages.evaluate import evaluate_stage
+from gpot.stages.flow import flow_stage, pairs_stage
+from gpot.stages.gp import gp_stage, log_det_errors_stage
+from gpot.stages.optimum import optimum_stage
+from gpot.stages.points import points_stage
+from gpot.stages.stage import Stage
+from gpot.stages.traversals import traversals_stage
+from gpot.stages.vae import latents_stage, vae_stage
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The stages of a config, each made when it is asked for, once; nothing is read or trained by asking."""
+
+    config: Config
+
+    @cached_property
+    def vae(self) -> Stage:
+        """The autoencoder of a dataset of images."""
+        return vae_stage(self.config)
+
+    @cached_property
+    def points(self) -> Stage:
+        """What the flow sees: codes of images, else points."""
+        if isinstance(self.config.dataset, ImagesConfig):
+            return latents_stage(self.config, self.vae)
+        return points_stage(self.config)
+
+    @cached_property
+    def flow(self) -> Stage:
+        """The frozen flow."""
+        return flow_stage(self.config, () if self.config.flow.weights is not None else (self.points,))
+
+    @cached_property
+    def pairs(self) -> Stage:
+        """What GP flows learn from."""
+        return pairs_stage(self.config, (self.flow, *self._law))
+
+    @cached_property
+    def gp(self) -> Stage:
+        """The GP flow."""
+        return gp_stage(self.config, self.pairs, lambda: self.points)
+
+    @cached_property
+    def log_det_errors(self) -> Stage:
+        """How well the GP flow keeps the Gaussian."""
+        return log_det_errors_stage(self.config, self.gp)
+
+    @cached_property
+    def potential(self) -> Stage:
+        """The potential that bounds the cost of every row after the flow."""
+        return potential_stage(self.config, (self.flow, *self._law))
+
+    @cached_property
+    def optimum(self) -> Stage:
+        """Exact discrete optimal transport of the data."""
+        return optimum_stage(self.config, (self.points, self.flow))
+
+    def row(self, row: Row) -> tuple[Stage, ...]:
+        """What a row is made of: the points or codes first, then flow, pairs (for the rotation) and GP flow."""
+        parts = [self.points]
+        if row is not Row.latent:
+            parts.append(self.flow)
+        if row is Row.rotation:
+            parts.append(self.pairs)
+        if row.moves:
+            parts.append(self.gp)
+        return tuple(parts)
+
+    def evaluation(self, row: Row) -> Stage:
+        """What a table says of a row."""
+        return evaluate_stage(self.config, row, self.row(row))
+
+    def bounds(self, row: Row) -> Stage:
+        """Between which numbers the optimum lies that a row's cost is held against."""
+        return bounds_stage(self.config, row, (*self.row(row), self.potential))
+
+    def traversals(self, row: Row) -> Stage:
+        """Images along the axes of a row's codes."""
+        return traversals_stage(self.config, row, (*self.row(row), self.vae))
+
+    @property
+    def _law(self) -> tuple[Stage, ...]:
+        """The points, where what is learned and measured is of data and not of samples of the flow."""
+        return (self.points,) if self.config.gp.source is Source.data else ()

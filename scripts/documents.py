@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gpot.errors import GpotError
-from gpot.report.documents import documents, stale
+from gpot.report.documents import documents, stale, templates, typed_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ROOT / "docs" / "numbers"
@@ -64,7 +64,7 @@ def _write(name: str, result: Any) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--render", action="store_true", help="use docs/numbers as it is")
-    parser.add_argument("--check", action="store_true", help="write nothing; status 1 where a document differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; status 1 for what differs or was typed")
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs", help="of the commands (default: %(default)s)")
     arguments = parser.parse_args()
     try:
@@ -72,7 +72,11 @@ def main() -> None:
             differing = stale(ROOT)
             for path in differing:
                 print(f"{path.relative_to(ROOT)} is not what its template and docs/numbers say. Run: make numbers")
-            sys.exit(1 if differing else 0)
+            typed = {path: typed_numbers(path.read_text(encoding="utf-8")) for path in templates(ROOT)}
+            for path, found in typed.items():
+                for number in found:
+                    print(f"{path.relative_to(ROOT)} has a number that nothing has measured: {number}")
+            sys.exit(1 if differing or any(typed.values()) else 0)
         NUMBERS.mkdir(parents=True, exist_ok=True)
         if not arguments.render:
             for path in [*collect(arguments.outputs), _write("released_vae", released_vaes(ROOT / "pretrained"))]:

@@ -65,10 +65,6 @@ class Standardization:
         """x -> u, points (n, d), computed in float64 and returned in the floating dtype of the points."""
         return ((points - self.mean) / self.scale).astype(np.result_type(points, np.float32))
 
-    def undo(self, points: NDArray[Any]) -> NDArray[Any]:
-        """u -> x, likewise."""
-        return (points * self.scale + self.mean).astype(np.result_type(points, np.float32))
-
 
 def array_hash(path: Path | str) -> str:
     """sha256 of the file's bytes: what a key of the store takes for the data."""

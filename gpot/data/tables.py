@@ -26,13 +26,6 @@ class Table:
     points: NDArray[np.float64]
     names: tuple[str, ...]
 
-    def select(self, wanted: Sequence[str]) -> Table:
-        """The columns of these names, in this order.  Raises: BadInput for a name that is none."""
-        unknown = [name for name in wanted if name not in self.names]
-        if unknown:
-            raise BadInput(f"the table has no column {few(unknown)}; its columns are {few(self.names, 40)}")
-        return Table(self.points[:, [self.names.index(name) for name in wanted]], tuple(wanted))
-
 
 def read_table(path: Path | str, columns: Sequence[str] | None = None) -> Table:
     """The table of a file, or the columns of it that are named.

@@ -4,7 +4,7 @@ r"""Exact discrete optimal transport: the reference line that a Monge map is hel
           \qquad P \ge 0, \quad \sum_j P_{ij} = 1/n, \quad \sum_i P_{ij} = 1/m
 
 for uniform clouds of n and m points: a linear program (peyre2019), solved exactly by POT's network simplex
-(flamary2021pot). Squared distances, no half: the unit of `gpot.maths.transport.transport_cost`. `discrete_optimum` is
+(flamary2021pot). Squared distances, no half: the unit of `gpot.maths.costs.squared_euclidean`. `discrete_optimum` is
 the same for any cost c(x_i, z_j).
 
 Bias. W_2^2 is convex in the pair of laws, so by Jensen's inequality E W_2^2(mu_n, nu_n) >= W_2^2(mu, nu): on average a

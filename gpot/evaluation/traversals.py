@@ -86,7 +86,7 @@ def image_change(images: Tensor) -> Tensor:
     return torch.where(steps.isfinite(), steps, torch.nan).nanmean(-1)
 
 
-def informative(kl: Tensor, threshold: float = INFORMATIVE_KL) -> Tensor:
+def informative(kl: Tensor, threshold: float) -> Tensor:
     """Dimensions of a VAE that carry information: KL(q(z_i|x) || N(0, 1)), mean over data, above a threshold.
 
     Arguments:

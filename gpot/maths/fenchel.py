@@ -57,18 +57,6 @@ class Conjugates:
     gap: Tensor
 
 
-def fenchel_young_gap(u: ConvexFunction, x: Tensor, z: Tensor, *, steps: int = 50, tolerance: float = 1e-9) -> Tensor:
-    r"""u(z) + u^*(x) - <x, z> of each pair, or more where `steps` were too few, in float64; never negative.
-
-    Arguments:
-        u: in float64.
-        x, z (n, d): of any dtype.
-        steps, tolerance: of :func:`conjugates`.
-    Returns: shape (n,).
-    """
-    return conjugates(u, x, z, steps=steps, tolerance=tolerance).gap
-
-
 def conjugates(u: ConvexFunction, x: Tensor, z: Tensor, *, steps: int = 50, tolerance: float = 1e-9) -> Conjugates:
     r"""The argmax of <x, a> - u(a) by damped Newton from a = z, and the gap of the pairs (x, z) by what was reached.
 

@@ -14,11 +14,6 @@ from gpot.constants import LOG_2_PI
 from gpot.errors import BadInput
 
 
-def transport_cost(x: Tensor, z: Tensor) -> Tensor:
-    """Squared displacement |x - z|^2 of each pair (paper, eq. 2): no half, no root. x, z (n, d); returns (n,)."""
-    return ((x - z) ** 2).sum(-1)
-
-
 def gaussian_log_density(z: Tensor) -> Tensor:
     """log N(z; 0, I) = -(|z|^2 + d log 2 pi) / 2. z (n, d); returns (n,)."""
     return -0.5 * ((z**2).sum(-1) + z.shape[-1] * LOG_2_PI)

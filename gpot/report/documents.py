@@ -201,13 +201,17 @@ def documents(root: Path) -> dict[Path, str]:
     Arguments: root: the folder that holds README.md and docs/.
     """
     numbers = Numbers(read_results(root / "docs" / "numbers"))
-    templates = root / "docs" / "templates"
     return {
         (root / "README.md" if path.name == "README.md" else root / "docs" / path.name): render(
             path.read_text(encoding="utf-8"), numbers
         )
-        for path in sorted(templates.glob("*.md"))
+        for path in templates(root)
     }
+
+
+def templates(root: Path) -> list[Path]:
+    """What the documents of a checkout are written from."""
+    return sorted((root / "docs" / "templates").glob("*.md"))
 
 
 def stale(root: Path, pages: Mapping[Path, str] | None = None) -> list[Path]:

@@ -28,8 +28,9 @@ from gpot.gp.monge import MongeMap
 from gpot.gp.rotation import fit_rotation
 from gpot.gp.velocity import RidgeVelocity
 from gpot.maths.charts import Chart
+from gpot.maths.costs import squared_euclidean
 from gpot.maths.schedule import one_cycle
-from gpot.maths.transport import gelbrich, transport_cost
+from gpot.maths.transport import gelbrich
 from gpot.training.callbacks import FidelityGuard
 from gpot.training.fit import fit, validation_interval
 from gpot.training.gp import GPModule
@@ -276,7 +277,7 @@ class Problem:
         self.z = self.flow.transform(self.x)
         zero, eye = torch.zeros(dim, dtype=torch.float64), torch.eye(dim, dtype=torch.float64)
         self.optimum = gelbrich(zero, covariance, zero, eye).item()
-        self.start = transport_cost(self.x, self.z).mean().item()
+        self.start = squared_euclidean(self.x, self.z).mean().item()
         assert self.start > 3 * self.optimum
 
     def train(
@@ -310,7 +311,7 @@ def test_gp_flow_reaches_the_monge_cost_of_a_linear_map(config: Config, tmp_path
     gp = GaussianPreservingFlow(RidgeVelocity(3, width=24).double(), Chart.direct, 4)
     if rotation:
         gp.set_rotation(fit_rotation(problem.x, problem.z))
-        turned = transport_cost(problem.x, problem.z @ gp.rotation.T).mean().item()
+        turned = squared_euclidean(problem.x, problem.z @ gp.rotation.T).mean().item()
         assert turned == pytest.approx(problem.optimum, rel=1e-10), "the best rotation alone is the optimum here"
 
     class Whole(GPModule):
@@ -325,7 +326,7 @@ def test_gp_flow_reaches_the_monge_cost_of_a_linear_map(config: Config, tmp_path
     assert cost > 0.99 * problem.optimum
     assert problem.start - cost >= (0.9999 if rotation else 0.99) * (problem.start - problem.optimum)
     assert gp.log_det_error(problem.z[:256]).abs().mean() <= 1e-3
-    assert transport_cost(problem.x, gp.transport(problem.z)).mean().item() == pytest.approx(cost, rel=1e-12)
+    assert squared_euclidean(problem.x, gp.transport(problem.z)).mean().item() == pytest.approx(cost, rel=1e-12)
 
     after = list(problem.flow.parameters())
     assert all(torch.equal(old, new) for old, new in zip(frozen, after, strict=True))

@@ -8,6 +8,7 @@ from typing import Optional
 from gpot.config.schema.flows import FlowConfig
 from gpot.config.schema.gps import GpConfig, PenaltyConfig
 from gpot.evaluation.disentanglement.dci import Regressor
+from gpot.evaluation.traversals import INFORMATIVE_KL
 from gpot.paper.items import Item
 
 
@@ -59,7 +60,7 @@ class TraversalConfig:
     n_shown: int = 3
     extent: float = 1.75
     n_values: int = 7
-    threshold: float = 0.05  # nats of KL divergence above which a coordinate of the VAE counts as informative
+    threshold: float = INFORMATIVE_KL  # nats of KL divergence above which a coordinate of the VAE is informative
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Write README.md and docs/*.md again from their templates and from what was measured.
+"""Write README.md, docs/*.md and pretrained/README.md again from their templates and from what was measured.
 
     python scripts/documents.py            # copy the results below outputs/ into docs/numbers, and write the documents
     python scripts/documents.py --render   # write the documents from docs/numbers as it is
@@ -6,7 +6,8 @@
 
 Results are what `make reproduce` (also with MODELS=authors), `make sweep-summary`, `make bench`, `make bench-libraries`
 and `make figures` leave in outputs/report, outputs/bench and outputs/figures. Those of another budget than quick are
-left out: documents show what a reader gets. How the released VAEs were trained is in their manifests.
+left out: documents show what a reader gets. How the released models were trained is in their manifests. The model card,
+pretrained/README.md, is one of the documents.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gpot.errors import GpotError
+from gpot.items.released import released_models
 from gpot.report.documents import documents, stale, templates, typed_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +81,9 @@ def main() -> None:
             sys.exit(1 if differing or any(typed.values()) else 0)
         NUMBERS.mkdir(parents=True, exist_ok=True)
         if not arguments.render:
-            for path in [*collect(arguments.outputs), _write("released_vae", released_vaes(ROOT / "pretrained"))]:
+            models = {"models": released_models(ROOT / "pretrained")}
+            vaes = released_vaes(ROOT / "pretrained")
+            for path in [*collect(arguments.outputs), _write("released_vae", vaes), _write("released", models)]:
                 print(path.relative_to(ROOT))
         for path, text in documents(ROOT).items():
             path.write_text(text, encoding="utf-8")

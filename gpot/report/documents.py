@@ -32,6 +32,9 @@ _NOT_MEASURED = re.compile(
 )
 
 
+_ELSEWHERE = {"README.md": "README.md", "model_card.md": "pretrained/README.md"}  # documents that are not in docs/
+
+
 def typed_numbers(template: str) -> list[str]:
     """Digits in the words of a template, which ought to come from a result, each with what stands around it.
 
@@ -202,9 +205,7 @@ def documents(root: Path) -> dict[Path, str]:
     """
     numbers = Numbers(read_results(root / "docs" / "numbers"))
     return {
-        (root / "README.md" if path.name == "README.md" else root / "docs" / path.name): render(
-            path.read_text(encoding="utf-8"), numbers
-        )
+        root / _ELSEWHERE.get(path.name, f"docs/{path.name}"): render(path.read_text(encoding="utf-8"), numbers)
         for path in templates(root)
     }
 

@@ -44,6 +44,7 @@ def test_a_changed_digit_is_found(tmp_path: Path) -> None:
     for folder in ("templates", "numbers"):
         shutil.copytree(ROOT / "docs" / folder, tmp_path / "docs" / folder)
     copies = {tmp_path / path.relative_to(ROOT): text for path, text in PAGES.items()}
+    (tmp_path / "pretrained").mkdir()
     for path, text in copies.items():
         path.write_text(text, encoding="utf-8")
     pages = documents(tmp_path)
@@ -55,6 +56,16 @@ def test_a_changed_digit_is_found(tmp_path: Path) -> None:
         path.write_text(f"{text[:place]}{(int(text[place]) + draw.randint(1, 9)) % 10}{text[place + 1 :]}")
         assert stale(tmp_path, pages) == [path]
         path.write_text(text, encoding="utf-8")
+
+
+def test_the_model_card_is_of_the_models_that_are_there() -> None:
+    card = {(m["stage"], m["key"]): m for m in read_results(ROOT / "docs" / "numbers")["released"]["models"]}
+    manifests = [json.loads(path.read_text()) for path in (ROOT / "pretrained").glob("*/*/manifest.json")]
+    assert card.keys() == {(m["stage"], m["key"]) for m in manifests}, "run: make numbers"
+    for manifest in manifests:
+        model = card[manifest["stage"], manifest["key"]]
+        assert model["seconds"] == manifest["duration"] and model["dataset"] and model["name"], model["key"]
+        assert model["measured"] in (None, *manifest["metrics"].values())
 
 
 def test_readme_is_short() -> None:

@@ -1,0 +1,78 @@
+"""The models of a release: what each is, how it was trained, and which items show it. For their card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gpot.config import compose
+from gpot.config.schema import ImagesConfig, MnistConfig
+from gpot.items.rows import ReportRow, report_rows
+from gpot.paper import names
+from gpot.paper.items import Item
+from gpot.paper.rows import Row, row_name
+from gpot.stages.bounds import potential_stage
+from gpot.stages.flow import flow_stage
+from gpot.stages.gp import gp_stage
+from gpot.stages.stage import Stage
+from gpot.stages.vae import latents_stage, vae_stage
+
+# Options of released flows that no item shows
+_ALSO = (("dataset=pinwheel",), ("dataset=checkerboard",), ("dataset=two_moons", "flow=cpflow"))
+_MEASURED = {"vae": "train/reconstruction", "flow": "val/nll", "gp": "val/cost"}
+
+
+def released_models(folder: Path) -> list[dict[str, Any]]:
+    """Each model of the folder `pretrained`, in the order of the stages: its dataset, its name, the settings of its
+    training, what was measured at its end, seconds, device, and the items that show it."""
+    shown: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    for dataset, name, item, stage in _stages():
+        shown.setdefault((stage.name, stage.key), []).append((dataset, name, item))
+    models = []
+    for path in sorted(folder.glob("*/*/manifest.json")):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        of, config = shown.get((manifest["stage"], manifest["key"]), []), manifest["config"]
+        metrics = manifest["metrics"]
+        trained = config.get(manifest["stage"]) or {}
+        models.append({
+            "stage": manifest["stage"], "key": manifest["key"],
+            "dataset": names.DATASETS[of[0][0]] if of else None, "name": of[0][1] if of else None,
+            "items": list(dict.fromkeys(item for _, _, item in of if item)),
+            "parameters": metrics.get("parameters"), "epochs": trained.get("epochs"),
+            "batch_size": trained.get("batch_size"), "lr": config.get("optimizer", {}).get("lr"),
+            "schedule": config.get("optimizer", {}).get("schedule"), "precision": trained.get("precision"),
+            "measured": metrics.get(_MEASURED.get(manifest["stage"], "")), "best_epoch": metrics.get("best_epoch"),
+            "seed": config.get("seed"), "seconds": manifest["duration"], "device": manifest["device"],
+            "history": (path.parent / "history.json").is_file(),
+        })  # fmt: skip
+    order = ["vae", "latents", "flow", "gp", "potential"]
+    return sorted(models, key=lambda m: (order.index(m["stage"]), m["dataset"] or "", m["name"] or "", m["key"]))
+
+
+def _stages() -> Iterator[tuple[str, str, str, Stage]]:
+    """Dataset, name, item and stage of what the items show."""
+    for item in Item:
+        for row in report_rows(compose("report", [f"experiment={item}"])):
+            for name, stage in _of(row):
+                yield row.config.dataset.name, name, item.label, stage
+    for options in _ALSO:
+        config = compose("train_flow", options)
+        yield config.dataset.name, row_name(Row.flow.value, config.flow.name), "", flow_stage(config)
+
+
+def _of(row: ReportRow) -> Iterator[tuple[str, Stage]]:
+    config = row.config
+    if isinstance(config.dataset, ImagesConfig):
+        yield "beta-TCVAE", vae_stage(config)
+        if isinstance(config.dataset, MnistConfig):
+            yield "codes of all images", latents_stage(config)
+    if row.row is Row.latent:
+        return
+    flow = row_name(Row.flow.value, config.flow.name)
+    yield flow, flow_stage(config)
+    if row.row.moves:
+        yield flow, potential_stage(config)
+        for repetition in row.configs:
+            yield row_name(row.key, config.flow.name), gp_stage(repetition)

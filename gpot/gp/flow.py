@@ -18,6 +18,7 @@ from gpot.errors import BadConfig, OutsideCube
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.velocity import Velocity, named_velocity
 from gpot.maths.charts import Chart, count_outside, cube_density, from_cube, to_cube
+from gpot.maths.euler import Along
 from gpot.maths.integrate import Field, Method, Trajectory, integrate, inverted, trajectory, walk
 from gpot.maths.transport import exact_log_det
 
@@ -106,6 +107,16 @@ class GaussianPreservingFlow(GaussianPreserving):
             self._refuse_escaped(path.points.transpose(0, 1).flatten(1), path.points[0])
         return path
 
+    def forward_with_points(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """s(z) (n, d), and times (N+1,) and points (N+1, n, d) of its path: for Euler's penalty, which needs no
+        velocity at them."""
+        start = self._enter_chart(self._rotate(z))
+        points = self.velocity.points(self.chart, start, self.n_steps, self.method, 0.0, 1.0)
+        if points is None:
+            s, path = self.forward_with_path(z)
+            return s, path.times, path.points
+        return self._leave_chart(points[-1]), _times(points), points
+
     def forward_with_path(self, z: Tensor) -> tuple[Tensor, Trajectory]:
         """s(z) (n, d) and its path, in one pass: for losses that look at both."""
         path = self.flow_trajectory(z)
@@ -146,9 +157,13 @@ class GaussianPreservingFlow(GaussianPreserving):
         """
         return self.velocity.field(Chart.direct if self.chart is Chart.direct else Chart.cube)
 
-    def penalty_points(self, path: Trajectory) -> Tensor:
-        """The points of the path (N+1, n, d) in the coordinates of `penalty_field`."""
-        return to_cube(path.points) if self.chart is Chart.gaussian else path.points
+    def penalty_along(self) -> Along | None:
+        """`penalty_field` with its derivatives along directions, where the velocity has them written."""
+        return self.velocity.along(Chart.direct if self.chart is Chart.direct else Chart.cube)
+
+    def penalty_points(self, points: Tensor) -> Tensor:
+        """Points of a path (N+1, n, d) in the coordinates of `penalty_field`."""
+        return to_cube(points) if self.chart is Chart.gaussian else points
 
     def extra_repr(self) -> str:
         """Shown by print."""
@@ -214,9 +229,14 @@ class GaussianPreservingFlow(GaussianPreserving):
 
 def _with_velocities(points: Tensor, field: Field) -> Trajectory:
     """The path of these grid points (N+1, n, d) over [0, 1], the field evaluated at all of them together."""
-    times = torch.linspace(0.0, 1.0, len(points), dtype=points.dtype, device=points.device)
+    times = _times(points)
     velocities = field(times.repeat_interleave(points.shape[1]), points.flatten(0, 1))
     return Trajectory(times, points, velocities.view(points.shape))
+
+
+def _times(points: Tensor) -> Tensor:
+    """Of grid points (N+1, n, d) over [0, 1]."""
+    return torch.linspace(0.0, 1.0, len(points), dtype=points.dtype, device=points.device)
 
 
 C = TypeVar("C", Chart, Method)

@@ -19,9 +19,18 @@ from torch import Tensor, nn
 
 from gpot.errors import BadConfig, BadInput
 from gpot.maths.charts import Chart, gaussian_factors
-from gpot.maths.divergence_free import WeightedField, mlp_field, ridge_field
+from gpot.maths.divergence_free import (
+    WeightedAlong,
+    WeightedField,
+    mlp_along,
+    mlp_field,
+    ridge_field,
+    ridge_field_along,
+)
+from gpot.maths.euler import Along
 from gpot.maths.integrate import Method
-from gpot.maths.ridge_path import ridge_path
+from gpot.maths.ridge_path import packed, ridge_path
+from gpot.maths.ridge_tangents import ridge_along_path
 
 
 class Velocity(nn.Module, ABC):
@@ -67,6 +76,27 @@ class Velocity(nn.Module, ABC):
             return w(self._checked(z), t, None, z)
 
         return {Chart.cube: cube, Chart.gaussian: gaussian, Chart.direct: direct}[Chart(chart)]
+
+    def weighted_along(self) -> WeightedAlong | None:
+        """`weighted_field` with its derivatives along directions, where a family has them written; None where not."""
+        return None
+
+    def along(self, chart: Chart) -> Along | None:
+        """The function of (t, y, u) that gives dy/dt (n, d) and its derivatives along u, (k, n, d), in the cube and in
+        the direct chart; None where :meth:`weighted_along` is. Like `field`, of the present parameters."""
+        w = self.weighted_along()
+        if w is None:
+            return None
+
+        def cube(t: Tensor, c: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+            q, u_q = 1.0 - c * c, -2.0 * c * u
+            value, tangents = w(self._checked(c), t, q, 2.0 * c, u, u_q, 2.0 * u)
+            return q * value, q * tangents + u_q * value
+
+        def direct(t: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+            return w(self._checked(z), t, torch.ones_like(z), z, u, torch.zeros_like(u), u)
+
+        return {Chart.cube: cube, Chart.direct: direct}.get(Chart(chart))
 
     def points(self, chart: Chart, y: Tensor, n_steps: int, method: Method, t0: float, t1: float) -> Tensor | None:
         """The grid points (n_steps + 1, n, d) of the path from y (n, d), where a family has a faster way to them than
@@ -141,8 +171,15 @@ class MLPVelocity(Velocity):
 
     def weighted_field(self) -> WeightedField:
         """See :func:`gpot.maths.divergence_free.mlp_field`."""
+        return mlp_field(*self._layers(), self.dim)
+
+    def weighted_along(self) -> WeightedAlong:
+        """See :func:`gpot.maths.divergence_free.mlp_along`."""
+        return mlp_along(*self._layers(), self.dim)
+
+    def _layers(self) -> tuple[list[Tensor], list[Tensor]]:
         layers = [cast(nn.Linear, layer) for layer in self.denses]
-        return mlp_field([layer.weight for layer in layers], [layer.bias for layer in layers], self.dim)
+        return [layer.weight for layer in layers], [layer.bias for layer in layers]
 
 
 class RidgeVelocity(Velocity):
@@ -170,14 +207,28 @@ class RidgeVelocity(Velocity):
 
     def weighted_field(self) -> WeightedField:
         """See :func:`gpot.maths.divergence_free.ridge_field`."""
-        return ridge_field(self.w, self.o, self.b, self.alpha, self.beta)
+        return ridge_field(*self._neurons)
+
+    def weighted_along(self) -> WeightedAlong:
+        """See :func:`gpot.maths.divergence_free.ridge_field_along`."""
+        return ridge_field_along(*self._neurons)
+
+    def along(self, chart: Chart) -> Along | None:
+        """In the chart `direct` by :func:`gpot.maths.ridge_tangents.ridge_along_path`."""
+        if chart is not Chart.direct:
+            return super().along(chart)
+        matrices = packed(*self._neurons)
+        return lambda t, z, u: ridge_along_path(self._checked(z), t, u, *matrices)
 
     def points(self, chart: Chart, y: Tensor, n_steps: int, method: Method, t0: float, t1: float) -> Tensor | None:
         """In the chart `direct`: see :func:`gpot.maths.ridge_path.ridge_path`."""
         if chart is not Chart.direct:
             return None
-        parameters = (self.w, self.o, self.b, self.alpha, self.beta)
-        return ridge_path(self._checked(y), n_steps, method, t0, t1, parameters)
+        return ridge_path(self._checked(y), n_steps, method, t0, t1, self._neurons)
+
+    @property
+    def _neurons(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return self.w, self.o, self.b, self.alpha, self.beta
 
 
 def named_velocity(name: str, dim: int | None) -> Velocity:

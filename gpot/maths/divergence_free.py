@@ -39,11 +39,16 @@ import torch
 from torch import Tensor
 
 from gpot.errors import BadInput
+from gpot.maths.field_tangents import ridge_along, stream_along, tangent_along
 from gpot.maths.written_gradients import ridge_sum, stream_field, tangent_field
 
 WeightedField = Callable[[Tensor, "Tensor | float", "Tensor | None", Tensor], Tensor]
 """w(y, t, p, r), shape (n, d): y, p, r of shape (n, d), p None for 1; t a number, or of shape () or (n,), one time per
 particle."""
+
+WeightedAlong = Callable[..., tuple[Tensor, Tensor]]
+"""w and its tangents, shapes (n, d) and (k, n, d), as a function of (y, t, p, r, u_y, u_p, u_r): the last three of
+shape (k, n, d), directions in which y, p and r move together, while t does not."""
 
 
 def antisymmetric_weights(weight: Tensor, bias: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -102,6 +107,29 @@ def mlp_field(weights: Sequence[Tensor], biases: Sequence[Tensor], dim: int) -> 
     evaluations. Departure: psi is assembled from the output weights instead of from the outputs and their Jacobians,
     particle by particle.
     """
+    field, _, output, layers = _mlp_parts(weights, biases, dim)
+
+    def w(y: Tensor, t: Tensor | float, p: Tensor | None, r: Tensor) -> Tensor:
+        p = torch.ones_like(r) if p is None else p
+        return field(y, p, r, *output, *layers(t))
+
+    return w
+
+
+def mlp_along(weights: Sequence[Tensor], biases: Sequence[Tensor], dim: int) -> WeightedAlong:
+    """:func:`mlp_field` with its tangents."""
+    _, along, output, layers = _mlp_parts(weights, biases, dim)
+
+    def w(y: Tensor, t: Tensor | float, p: Tensor, r: Tensor, *tangents: Tensor) -> tuple[Tensor, Tensor]:
+        return along(y, p, r, *tangents, *output, *layers(t))
+
+    return w
+
+
+def _mlp_parts(
+    weights: Sequence[Tensor], biases: Sequence[Tensor], dim: int
+) -> tuple[Callable[..., Tensor], WeightedAlong, tuple[Tensor, Tensor], Callable[[Tensor | float], list[Tensor]]]:
+    """The formula of the dimension and that with tangents, its output weights, and its layers at a time."""
     if len(weights) < 2 or weights[0].shape[1] != dim + 1 or weights[-1].shape[0] % dim:
         raise BadInput(
             f"a field of dimension {dim} needs layers from {dim + 1} inputs through at least one hidden layer to a "
@@ -111,17 +139,15 @@ def mlp_field(weights: Sequence[Tensor], biases: Sequence[Tensor], dim: int) -> 
     weights, biases = sigmoid_layers(weights, biases)
     first, in_time = weights[0][:, :dim], weights[0][:, dim]
     upper = [x for pair in zip(weights[1:-1], biases[1:-1], strict=True) for x in pair]
+
+    def layers(t: Tensor | float) -> list[Tensor]:
+        return [first, first_bias(biases[0], in_time, t), *upper]
+
     if dim == 2:
-        field, output = stream_field, (weights[-1][0] - weights[-1][1], biases[-1][0] - biases[-1][1])
-    else:
-        psi, offset = antisymmetric_weights(weights[-1], biases[-1], dim)
-        field, output = tangent_field, (psi.transpose(1, 2).reshape(dim, -1), offset)
-
-    def w(y: Tensor, t: Tensor | float, p: Tensor | None, r: Tensor) -> Tensor:
-        p = torch.ones_like(r) if p is None else p
-        return field(y, p, r, *output, first, first_bias(biases[0], in_time, t), *upper)
-
-    return w
+        output = weights[-1][0] - weights[-1][1], biases[-1][0] - biases[-1][1]
+        return stream_field, stream_along, output, layers
+    psi, offset = antisymmetric_weights(weights[-1], biases[-1], dim)
+    return tangent_field, tangent_along, (psi.transpose(1, 2).reshape(dim, -1), offset), layers
 
 
 def ridge_field(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) -> WeightedField:
@@ -140,14 +166,37 @@ def ridge_field(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) ->
     Returns: the field as a function of (y, t, p, r).
     Departure: not in the paper.
     """
-    pairs, back = torch.cat((beta, alpha)), torch.cat((alpha, -beta))
-    steep = 4.0 * pairs * torch.cat((w, w))  # 1 - h^2 = 4 (g - g^2)
-    constant = torch.mm(pairs.t(), back)
-    twice_w, twice_o, twice_b, twice_pairs = 2.0 * w, 2.0 * o, 2.0 * b, 2.0 * pairs
+    layer, terms, constant = _ridge_parts(w, o, b, alpha, beta)
 
     def field(y: Tensor, t: Tensor | float, p: Tensor | None, r: Tensor) -> Tensor:
         p = torch.ones_like(r[:1]) if p is None else p
-        total = ridge_sum(y, p, r, twice_w, first_bias(twice_b, twice_o, t), steep, twice_pairs, back)
-        return torch.addmm(total, r, constant)
+        return torch.addmm(ridge_sum(y, p, r, *layer(t), *terms), r, constant)
 
     return field
+
+
+def ridge_field_along(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) -> WeightedAlong:
+    """:func:`ridge_field` with its tangents."""
+    layer, terms, constant = _ridge_parts(w, o, b, alpha, beta)
+
+    def field(
+        y: Tensor, t: Tensor | float, p: Tensor, r: Tensor, u_y: Tensor, u_p: Tensor, u_r: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        total, along = ridge_along(y, p, r, u_y, u_p, u_r, *layer(t), *terms)
+        return torch.addmm(total, r, constant), along + u_r @ constant
+
+    return field
+
+
+def _ridge_parts(
+    w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor
+) -> tuple[Callable[[Tensor | float], tuple[Tensor, Tensor]], tuple[Tensor, Tensor, Tensor], Tensor]:
+    """The layer of sigmoids at a time; steep, pairs and back of the formula; the matrix of the constant part."""
+    pairs, back = torch.cat((beta, alpha)), torch.cat((alpha, -beta))
+    steep = 4.0 * pairs * torch.cat((w, w))  # 1 - h^2 = 4 (g - g^2)
+    twice_w, twice_o, twice_b = 2.0 * w, 2.0 * o, 2.0 * b
+
+    def layer(t: Tensor | float) -> tuple[Tensor, Tensor]:
+        return twice_w, first_bias(twice_b, twice_o, t)
+
+    return layer, (steep, 2.0 * pairs, back), torch.mm(pairs.t(), back)

@@ -8,6 +8,7 @@ alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -18,6 +19,10 @@ from gpot.errors import BadInput
 from gpot.maths.integrate import Field
 
 Reduction = Literal["sum", "integral"]
+
+Along = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A field with its derivatives along directions: (t, y, u) to v (n, d) and (grad v) u_l (k, n, d); t of shape (n,), y
+(n, d), u (k, n, d)."""
 
 
 def total_derivative(field: Field, t: Tensor, y: Tensor, step: float | None = None) -> Tensor:
@@ -72,6 +77,28 @@ def antisymmetric_penalty(w: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return ((along_a * b).sum(1) - (along_b * a).sum(1)) ** 2
 
 
+def quotient_penalty(along: Along, t: Tensor, y: Tensor, probe_pairs: Tensor, step: float | None = None) -> Tensor:
+    r"""`antisymmetric_penalty` of `total_derivative` (eq. 12) from products of grad v with directions alone.
+
+    With :math:`Y = y + h v(t, y)` and :math:`J = \nabla v(t, y)`,
+
+    .. math:: (\nabla w)\, b = \frac{\nabla v(t + h, Y)\,(b + h J b) - J b}{h}
+
+    so that the probes are carried forward and nothing is differentiated twice: the same number, up to rounding, and a
+    reverse derivative over two evaluations of the field with the tangents a and b.
+
+    Arguments: t (n,), y (n, d), probe_pairs (probes, 2, n, d), step h as in `total_derivative`.
+    Returns: shape (probes, n).
+    """
+    h = finite_difference_step(y.dtype) if step is None else step
+    probes = probe_pairs.flatten(0, 1)
+    velocity, tangents = along(t, y, probes)
+    moved = along(t + h, y + h * velocity, torch.add(probes, tangents, alpha=h))[1]
+    across = ((moved - tangents) / h).view_as(probe_pairs).flip(1)  # (grad w) b beside a, (grad w) a beside b
+    along_a, along_b = (probe_pairs * across).sum(-1).unbind(1)
+    return (along_a - along_b) ** 2
+
+
 def _vector_jacobian(w: Tensor, y: Tensor, probe: Tensor, create_graph: bool) -> Tensor:
     """probe^T (grad w), row by row: shape (n, d); 0 where w does not depend on y."""
     (product,) = torch.autograd.grad(w, y, probe, retain_graph=True, create_graph=create_graph, materialize_grads=True)
@@ -88,6 +115,7 @@ def euler_penalty(
     reduction: Reduction = "sum",
     step: float | None = None,
     at_once: bool = False,
+    along: Along | None = None,
 ) -> Tensor:
     r"""Monte-Carlo estimate of R (eq. 11) along given particles.
 
@@ -104,6 +132,8 @@ def euler_penalty(
         at_once: the field is evaluated at all N n particles together, for a field that takes t of shape (N n,), one
             time per row (those of `gpot.gp` networks do): the same number from the same draws, in an Nth of the
             operations.
+        along: the field with its derivatives along directions, where it has them written (`Velocity.along`): with
+            eq. (12) the same number at all N n particles together by :func:`quotient_penalty`.
     Returns: 0-dim. With gradients disabled it is a plain number.
     Departure: the released code draws one pair per time for the whole batch, and pairs a position with the time one
     step before it.
@@ -121,9 +151,12 @@ def euler_penalty(
         for _ in range(len(times) * probes)
     ]
     probe_pairs = torch.stack(draws).unflatten(0, (len(times), probes))  # (N, probes, 2, n, d)
-    if at_once:
+    if at_once or (along is not None and not exact):
         rows, all_pairs = times.to(points).repeat_interleave(points.shape[1]), probe_pairs.movedim(0, 2).flatten(2, 3)
-        total = len(times) * _penalty(field, rows, points.flatten(0, 1), all_pairs, exact, step)
+        if along is not None and not exact:
+            total = len(times) * quotient_penalty(along, rows, points.flatten(0, 1), all_pairs, step).mean()
+        else:
+            total = len(times) * _penalty(field, rows, points.flatten(0, 1), all_pairs, exact, step)
     else:
         each = zip(times, points, probe_pairs, strict=True)
         total = torch.stack([_penalty(field, t, y, pairs, exact, step) for t, y, pairs in each]).sum()

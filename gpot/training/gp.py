@@ -14,7 +14,6 @@ from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.maths.costs import Cost, descended, squared_euclidean
 from gpot.maths.euler import euler_penalty, kinetic_energy
-from gpot.maths.integrate import Trajectory
 from gpot.tracking.names import PENALTY_WEIGHT, TRAIN_COST, TRAIN_PENALTY, VAL_COST
 from gpot.training.schedule import adam, penalty_weight
 
@@ -63,9 +62,8 @@ class GPModule(L.LightningModule):
         else:
             gp = self.gp.flow_in_time
             assert gp is not None  # a penalty is of a path: the rule `penalty_has_a_path`
-            s, trajectory = gp.forward_with_path(z)
+            s, penalty = self._with_penalty(gp, z)
             cost = cost_now(x, s).mean()
-            penalty = self._penalty(gp, trajectory)
             loss = cost + self.weight * penalty
             self.log(TRAIN_PENALTY, penalty, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
         self.log(TRAIN_COST, cost, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(x), sync_dist=True)
@@ -80,17 +78,21 @@ class GPModule(L.LightningModule):
             return particles
         return max(1, len(range(trainer.global_rank, particles, trainer.world_size)))
 
-    def _penalty(self, gp: GaussianPreservingFlow, trajectory: Trajectory) -> Tensor:
+    def _with_penalty(self, gp: GaussianPreservingFlow, z: Tensor) -> tuple[Tensor, Tensor]:
+        """s(z) and R of its path."""
         if self.penalty.kind is PenaltyKind.kinetic:
-            return kinetic_energy(trajectory.velocities[:-1], 1.0 / gp.n_steps)
-        return euler_penalty(
+            s, path = gp.forward_with_path(z)
+            return s, kinetic_energy(path.velocities[:-1], 1.0 / gp.n_steps)
+        s, times, points = gp.forward_with_points(z)
+        return s, euler_penalty(
             gp.penalty_field(),
-            trajectory.times[:-1],
-            gp.penalty_points(trajectory)[:-1, : self._particles],
+            times[:-1],
+            gp.penalty_points(points[:-1, : self._particles]),
             probes=self.penalty.probes,
             exact=self.penalty.exact,
             reduction=self.penalty.time.value,
             at_once=gp.velocity.takes_times,
+            along=gp.penalty_along(),
         )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:

@@ -244,12 +244,35 @@ def test_penalty_is_the_same_in_cube_and_gaussian(kind: str) -> None:
     for chart in CHARTS:
         gp = make_flow(kind, chart, 60)
         path = gp.flow_trajectory(z)
-        points = gp.penalty_points(path)
+        points = gp.penalty_points(path.points)
         draws = torch.Generator().manual_seed(1)
         penalty = euler_penalty(gp.penalty_field(), path.times[:-1:20], points[:-1:20], exact=True, generator=draws)
         values[chart] = penalty.item()
     assert values[Chart.cube] == pytest.approx(values[Chart.gaussian], rel=1e-3)
     assert values[Chart.direct] != pytest.approx(values[Chart.gaussian], rel=1e-1)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@every_flow
+def test_penalty_with_probes_carried_forward(kind: str, chart: Chart, dim: int) -> None:
+    """The number of the penalty that differentiates twice, with its gradient in the weights and in the particles."""
+    gp, results = make_flow(kind, chart, 6, dim), []
+    z = (0.5 * torch.randn(4, dim, dtype=DTYPE)).requires_grad_()
+    for along in (None, gp.penalty_along()):
+        _, times, points = gp.forward_with_points(z)
+        draws = torch.Generator().manual_seed(1)
+        penalty = euler_penalty(gp.penalty_field(), times[:-1], gp.penalty_points(points[:-1, :3]), 2, generator=draws,
+                                step=1e-2, at_once=True, along=along)  # fmt: skip
+        results.append((penalty, *torch.autograd.grad(penalty, (z, *gp.parameters()))))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-9, atol=1e-9 * results[0][0].item())
+
+
+@every_flow
+def test_forward_with_points(kind: str, chart: Chart) -> None:
+    gp, z = make_flow(kind, chart), torch.randn(5, 3, dtype=DTYPE)
+    s, path = gp.forward_with_path(z)
+    for found, expected in zip(gp.forward_with_points(z), (s, path.times, path.points), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -262,7 +285,7 @@ def test_one_pass_trains_on_cost_and_penalty(kind: str, chart: Chart, exact: boo
 
     def loss() -> Tensor:
         s, path = gp.forward_with_path(z)
-        times, points = path.times[:-1:2], gp.penalty_points(path)[:-1:2]
+        times, points = path.times[:-1:2], gp.penalty_points(path.points)[:-1:2]
         draws = torch.Generator().manual_seed(1)
         field = gp.penalty_field()
         penalty = euler_penalty(field, times, points, exact=exact, generator=draws, step=1e-2, at_once=at_once)

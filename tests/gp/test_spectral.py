@@ -139,7 +139,7 @@ def test_gradient_of_cost_and_penalty(chart: Chart) -> None:
     def loss() -> Tensor:
         s, path = gp.forward_with_path(z)
         draws = torch.Generator().manual_seed(1)
-        points = gp.penalty_points(path)[1:-1:2]
+        points = gp.penalty_points(path.points)[1:-1:2]
         penalty = euler_penalty(gp.penalty_field(), path.times[1:-1:2], points, exact=True, generator=draws)
         return ((x - s) ** 2).sum() + penalty
 

@@ -17,7 +17,7 @@ from gpot.maths.euler import (
     total_derivative,
     total_derivative_exact,
 )
-from gpot.maths.integrate import trajectory
+from gpot.maths.integrate import Field, trajectory
 
 DTYPE = torch.float64
 EPS = torch.finfo(DTYPE).eps
@@ -190,6 +190,29 @@ def test_penalty_without_gradients_is_the_same_number() -> None:
         plain = euler_penalty(wild, TIME.reshape(1), points, generator=draws[0])
     assert not plain.requires_grad
     torch.testing.assert_close(plain, euler_penalty(wild, TIME.reshape(1), points, generator=draws[1]).detach())
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+@pytest.mark.parametrize("step", [None, 1e-2])
+def test_probes_carried_forward_give_the_same_number_and_gradients(probes: int, step: float | None) -> None:
+    times, points = torch.linspace(0.0, 0.8, 5, dtype=DTYPE), torch.randn(5, 7, 3, dtype=DTYPE)
+    results = []
+    for carried in (False, True):
+        scale, moved = (value.clone().requires_grad_() for value in (torch.tensor(1.3, dtype=DTYPE), points))
+        field = lambda t, y, scale=scale: wild(t, scale * y)  # noqa: E731
+
+        def along(t: Tensor, y: Tensor, u: Tensor, field: Field = field) -> tuple[Tensor, Tensor]:
+            derivatives = [torch.func.jvp(lambda at: field(t, at), (y,), (direction,))[1] for direction in u]
+            return field(t, y), torch.stack(derivatives)
+
+        draws = torch.Generator().manual_seed(3)
+        penalty = euler_penalty(
+            field, times, moved, probes, generator=draws, step=step, along=along if carried else None
+        )
+        results.append((penalty, *torch.autograd.grad(penalty, (scale, moved))))
+    assert results[0][0] > 1e-2
+    rounding = 1e3 * EPS / (finite_difference_step(DTYPE) if step is None else step)  # the quotient divides by its step
+    torch.testing.assert_close(results[1], results[0], rtol=rounding, atol=rounding)
 
 
 def test_penalty_refuses_what_does_not_match() -> None:

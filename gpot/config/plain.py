@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from gpot.config.schema import OptimizerConfig
+from gpot.gp.optimizer import Descent
 
 
 def plain(value: Any) -> Any:
@@ -21,9 +22,11 @@ def plain(value: Any) -> Any:
 
 
 def adam_settings(optimizer: OptimizerConfig) -> dict[str, Any]:
-    """An optimizer's settings; the points of its schedule, (step, factor), only where it has some."""
+    """An optimizer's settings; the points of its schedule, (step, factor), only where it has some, and its descent only
+    where it is not Adam's."""
     points = {"points": [list(point) for point in optimizer.points.items()]} if optimizer.points else {}
-    return without(optimizer, "points") | points
+    descent = {} if optimizer.descent is Descent.adam else {"descent": optimizer.descent.value}
+    return without(optimizer, "points", "descent") | points | descent
 
 
 def without(value: Any, *names: str) -> dict[str, Any]:

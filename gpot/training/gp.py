@@ -12,10 +12,11 @@ from gpot.config.choices import PenaltyKind
 from gpot.config.schema import OptimizerConfig, PenaltyConfig
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.optimizer import Descent, optimizer_of
 from gpot.maths.costs import Cost, descended, squared_euclidean
 from gpot.maths.euler import euler_penalty, kinetic_energy
 from gpot.tracking.names import PENALTY_WEIGHT, TRAIN_COST, TRAIN_PENALTY, VAL_COST
-from gpot.training.schedule import adam, penalty_weight
+from gpot.training.schedule import adam, penalty_weight, scheduled
 
 
 class GPModule(L.LightningModule):
@@ -102,4 +103,7 @@ class GPModule(L.LightningModule):
         self.log(VAL_COST, cost, prog_bar=True, batch_size=len(x))
 
     def configure_optimizers(self) -> Any:
-        return adam(list(self.gp.parameters()), self.optimizer_config, self.steps)
+        config = self.optimizer_config
+        if config.descent is Descent.adam:
+            return adam(list(self.gp.parameters()), config, self.steps)
+        return scheduled(optimizer_of(self.gp, config.descent, config.lr), config, self.steps)

@@ -25,7 +25,11 @@ def penalty_weight(initial: float, halvings: int, epoch: int, epochs: int) -> fl
 
 def adam(parameters: list[Tensor], config: OptimizerConfig, steps: int) -> dict[str, object]:
     """Adam and its learning-rate schedule in the form that Lightning's `configure_optimizers` returns."""
-    optimizer = torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    return scheduled(torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay), config, steps)
+
+
+def scheduled(optimizer: torch.optim.Optimizer, config: OptimizerConfig, steps: int) -> dict[str, object]:
+    """An optimizer and the learning-rate schedule of `config`, in the form of :func:`adam`."""
     points = config.points
     factors: dict[Schedule, Callable[[int], float]] = {
         Schedule.constant: lambda step: 1.0,

@@ -20,9 +20,11 @@ import yaml
 from gpot.config import CONFIGS, Config, compose, sibling
 from gpot.config.checks import RULES, check
 from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, Upstream
+from gpot.config.plain import adam_settings
 from gpot.config.schema import GROUPS, GpConfig, MlpConfig, RidgeConfig, SpectralConfig, ToyConfig, TwistConfig
 from gpot.entry import explain
 from gpot.errors import BadConfig
+from gpot.gp.optimizer import Descent
 from gpot.paper.names import METRICS
 from tests.conftest import ROOT
 
@@ -187,6 +189,15 @@ def test_a_choice_on_the_command_line_wins_over_the_budget() -> None:
     assert free.gp.epochs == 3 and free.penalty.kind is PenaltyKind.kinetic and free.budget.name == "quick"
 
 
+def test_another_descent_of_a_gp_flow() -> None:
+    adam, muon = (compose("train_gp", [f"optimizer={name}"]).optimizer.gp for name in ("one_cycle", "muon"))
+    assert muon.descent is Descent.muon and muon.lr == adam.lr, "scale stays with the budget"
+    assert "descent" not in adam_settings(adam), "a setting that came later must not train anew what is Adam's"
+    assert adam_settings(muon) == adam_settings(adam) | {"descent": "muon"}
+    with pytest.raises(BadConfig, match=r"optimizer.gp.weight_decay=0"):
+        check(compose("train_gp", ["optimizer=paper", "optimizer.gp.descent=muon"]))
+
+
 def test_the_paper_budget_is_the_papers_own_settings() -> None:
     config = compose("train_gp", ["budget=paper", "models=paper", "penalty=euler_latent"])
     assert config.gp.family == MlpConfig([50, 50, 50], None) and config.gp.n_steps == 15
@@ -262,6 +273,7 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("sizes_positive", "gp.family.hidden", [], ["list of positive numbers"]),
     ("schedules_complete", "optimizer.vae.schedule", Schedule.points, ["with 0 points", "step: factor"]),
     ("schedules_complete", "optimizer.vae.points", {0: 1.0}, ["with 1 points"]),
+    ("descents_known", "optimizer.vae.descent", Descent.muon, ["descent=muon", "optimizer.vae.descent=adam"]),
     ("batches_fit", "gp.n_train", 100, ["gp.batch_size", "gp.batch_size=100"]),
     ("batches_fit", "vae.batch_size", 2, ["at least 3", "got 2"]),
     ("certificate_fits", "evaluate.certificate_batch", 1, ["evaluate.n_prior", "got 1"]),

@@ -7,9 +7,14 @@ from collections import Counter
 import pytest
 import torch
 
-from gpot.config.choices import Schedule
-from gpot.config.schema import OptimizerConfig
+from gpot.config.choices import PenaltyKind, PenaltyTime, Schedule
+from gpot.config.schema import OptimizerConfig, PenaltyConfig
+from gpot.gp.base import GaussianPreserving
+from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.optimizer import Descent, Muon
+from gpot.gp.twist import TwistFlow
 from gpot.maths.schedule import WARM_UP, one_cycle, through_points
+from gpot.training.gp import GPModule
 from gpot.training.schedule import adam, penalty_weight
 
 
@@ -75,6 +80,23 @@ def test_adam_follows_the_schedule_step_by_step(schedule: Schedule) -> None:
         scheduler.step()
     factors = [1.0] * 40 if schedule is Schedule.constant else [one_cycle(step, 40) for step in range(40)]
     assert rates == [0.25 * factor for factor in factors]
+
+
+@pytest.mark.parametrize("gp", [GaussianPreservingFlow("ridge", dim=3), TwistFlow(3, 2, 4)])
+def test_muon_of_a_gp_flow_follows_the_schedule(gp: GaussianPreserving) -> None:
+    config = OptimizerConfig(0.25, Schedule.one_cycle, 0.0, None, descent=Descent.muon)
+    penalty = PenaltyConfig("none", PenaltyKind.none, 0.0, 0, 1, False, PenaltyTime.sum, None)
+    made = GPModule(gp, penalty, config, epochs=1, steps=40).configure_optimizers()
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    assert isinstance(optimizer, Muon)
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {id(p) for p in gp.parameters()}
+    for step in range(3):
+        before = [parameter.detach().clone() for parameter in gp.parameters()]
+        assert {group["lr"] for group in optimizer.param_groups} == {0.25 * one_cycle(step, 40)}
+        gp.transport(torch.randn(5, 3)).square().sum().backward()
+        optimizer.step()
+        scheduler.step()
+        assert not all(torch.equal(*pair) for pair in zip(before, gp.parameters(), strict=True))
 
 
 def test_adam_goes_through_given_points_also_after_a_resumption() -> None:

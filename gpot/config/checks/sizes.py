@@ -21,6 +21,7 @@ from gpot.config.schema import (
     VaeConfig,
 )
 from gpot.errors import BadConfig
+from gpot.gp.optimizer import Descent
 
 LARGEST_SEED = 2**32 - 1  # of NumPy's generators
 
@@ -148,6 +149,20 @@ def schedules_complete(optimizer: OptimizersConfig) -> None:
                 f"{name}.points are steps in rising order, each with a factor of at least 0, got "
                 f"{dict(adam.points)}. Type {typed}."
             )
+
+
+def descents_known(optimizer: OptimizersConfig) -> None:
+    for part in ("vae", "flow"):
+        if (found := getattr(optimizer, part).descent) is not Descent.adam:
+            raise BadConfig(
+                f"optimizer.{part} trains by Adam, and got descent={found.value}, which is for the matrices of GP "
+                f"flows. Set optimizer.{part}.descent=adam."
+            )
+    if optimizer.gp.descent is not Descent.adam and optimizer.gp.weight_decay != 0:
+        raise BadConfig(
+            f"optimizer.gp.descent={optimizer.gp.descent.value} has no weight decay, and got "
+            f"{optimizer.gp.weight_decay:g}. Set optimizer.gp.weight_decay=0."
+        )
 
 
 def batches_fit(gps: Gps, vae: VaeConfig | None) -> None:

@@ -8,18 +8,20 @@ from typing import Any, Optional
 import torch
 
 from gpot.config.choices import LoggerKind, Schedule, Strategy, WandbMode
+from gpot.gp.optimizer import Descent
 
 
 @dataclass
 class OptimizerConfig:
-    """Adam. gradient_clip: largest 2-norm of the gradient, null: no clipping. points: step: factor of lr, of
-    schedule=points, in rising order."""
+    """Adam, or of a GP flow another descent. gradient_clip: largest 2-norm of the gradient, null: no clipping. points:
+    step: factor of lr, of schedule=points, in rising order."""
 
     lr: float
     schedule: Schedule
     weight_decay: float
     gradient_clip: Optional[float]
     points: dict[int, float] = field(default_factory=dict)
+    descent: Descent = Descent.adam
 
 
 @dataclass

@@ -71,8 +71,12 @@ bench: $(READY) ## time one training step: of the GP flow, with Euler's penalty,
 	$(PY) benchmarks/ffjord_step.py --out outputs/bench/ffjord_step.json
 	$(PY) benchmarks/ridge_scaling.py --out outputs/bench/ridge_scaling.json
 
-bench-libraries: $(LIBRARIES)/.ready ## fit a flow of each library on two data sets: density kept, round trip, costs, seconds
-	$(LIBRARIES)/bin/python benchmarks/libraries.py --out outputs/bench/libraries.json
+bench-libraries: $(LIBRARIES)/.ready ## fit a flow of each library on two data sets, from an installed wheel: density kept, round trip, costs, seconds
+	rm -rf build outputs/wheel # what an earlier build left would be in the wheel
+	@mkdir -p outputs/wheel/empty
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir outputs/wheel .
+	$(LIBRARIES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index --force-reinstall outputs/wheel/*.whl
+	cd outputs/wheel/empty && $(CURDIR)/$(LIBRARIES)/bin/python $(CURDIR)/benchmarks/libraries.py --out $(CURDIR)/outputs/bench/libraries.json
 
 figures: $(READY) ## numbers and pictures of the pages about no item of the paper: bounds, costs, between, uses (half an hour)
 	for page in bounds interpolation ranks paths costs between; do $(PY) -m scripts.figures.$$page || exit 1; done

@@ -1,9 +1,10 @@
 """Flows of six libraries, each trained in a moment and handed to `gpot.fit`: density kept, round trip, cost, seconds.
 
-    .venv-libraries/bin/python benchmarks/libraries.py                    # or: make bench-libraries
+    make bench-libraries    # from an installed wheel, in an empty folder
     .venv-libraries/bin/python benchmarks/libraries.py --only zuko pyro --data moons --steps 100
 
-Needs the environment of `make test-libraries`. Each library gets a small flow of its own, `--epochs` steps of
+Needs the environment of `make test-libraries`. The gpot that is installed is measured; where none is, that of the
+checkout, and the result says which. Each library gets a small flow of its own, `--epochs` steps of
 maximum likelihood, and the one line that its user types. Two moons, and the thirteen columns of scikit-learn's wines.
 Seconds are of the processor. A row is written as soon as it is measured, and takes the place of that of an earlier run.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT))  # last, so that an installed gpot comes before that of the checkout
 
 import torch  # noqa: E402
 from sklearn.datasets import load_wine, make_moons  # noqa: E402
@@ -147,7 +148,7 @@ def row(library: str, data: str, epochs: int, options: dict[str, Any]) -> dict[s
     start = time.process_time()
     monge = gpot.fit(flow, progress=False, **options)
     seconds = time.process_time() - start
-    report, few = monge.report(), x[:200]
+    report, few = monge.report(bound=False), x[:200]
     with torch.no_grad():
         theirs = log_prob(few)
         s, log_det = monge.transport(few), monge.flow(few)[1]
@@ -173,7 +174,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     options = {"steps": arguments.steps or None, "n_prior": arguments.n_prior or None}
-    scale = {"epochs": arguments.epochs, **options}
+    wheel = ROOT not in Path(gpot.__file__).parents
+    scale = {"epochs": arguments.epochs, **options, "wheel": wheel, "gpot": gpot.__version__}
     measured = {(each["library"], each["data"]): each for each in _earlier(arguments.out, scale)}
     cases = [(library, data) for data in arguments.data for library in arguments.only]
     for library, data in track(cases, len(cases), "fitting flows of other libraries"):

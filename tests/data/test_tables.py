@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,20 +59,28 @@ def test_npy_keeps_its_digits(tmp_path: Path):
     assert (table.points == exact).all() and table.names == ("x0", "x1", "x2")
 
 
-def test_parquet(tmp_path: Path):
-    if find_spec("pyarrow") is None:
-        (tmp_path / "a.parquet").write_bytes(b"PAR1")
-        with pytest.raises(BadInput, match=r"pip install 'gpot\[tables\]'"):
-            read_table(tmp_path / "a.parquet")
-        return
-    import pyarrow
-    from pyarrow import parquet
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    with pytest.raises(BadInput, match=r"takes pyarrow, .*pip install 'gpot\[tables\]'"):
+        read_table(tmp_path / "a.parquet")
 
-    columns = {"name": ["x", "y", "z"], "n": [1, 2, 3], "a": [0.5, None, 2.5]}
+
+def test_parquet(tmp_path: Path):
+    pyarrow = pytest.importorskip("pyarrow", reason="parquet is read by pyarrow: pip install 'gpot[tables]'")
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    columns = {"name": ["x", "y", "z"], "n": [1, 2, 3], "a": [0.5, None, 2.5], "exact": [1e9 + 1 / 3, 2.0, 3.0]}
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
-    assert read_table(tmp_path / "a.parquet", ["n"]).points.tolist() == [[1], [2], [3]]
+    table = read_table(tmp_path / "a.parquet", ["exact", "n"])
+    assert table.names == ("exact", "n") and table.points.tolist() == [[1e9 + 1 / 3, 1], [2, 2], [3, 3]]
     with pytest.raises(BadInput, match="1 of 3 rows have a missing"):
         read_table(tmp_path / "a.parquet", ["n", "a"])
+    with pytest.raises(BadInput, match=r"these do not: name\. .* --columns n,a,exact"):
+        read_table(tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(BadInput, match="is not one"):
+        read_table(tmp_path / "b.parquet")
 
 
 def test_other_files(tmp_path: Path):

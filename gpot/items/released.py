@@ -13,11 +13,8 @@ from gpot.items.rows import ReportRow, report_rows
 from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.paper.rows import Row, row_name
-from gpot.stages.bounds import potential_stage
-from gpot.stages.flow import flow_stage
-from gpot.stages.gp import gp_stage
+from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import Stage
-from gpot.stages.vae import latents_stage, vae_stage
 
 # Options of released flows that no item shows
 _ALSO = (("dataset=pinwheel",), ("dataset=checkerboard",), ("dataset=two_moons", "flow=cpflow"))
@@ -59,20 +56,20 @@ def _stages() -> Iterator[tuple[str, str, str, Stage]]:
                 yield row.config.dataset.name, name, item.label, stage
     for options in _ALSO:
         config = compose("train_flow", options)
-        yield config.dataset.name, row_name(Row.flow.value, config.flow.name), "", flow_stage(config)
+        yield config.dataset.name, row_name(Row.flow.value, config.flow.name), "", Pipeline(config).flow
 
 
 def _of(row: ReportRow) -> Iterator[tuple[str, Stage]]:
-    config = row.config
+    config, first = row.config, row.pipelines[0]
     if isinstance(config.dataset, ImagesConfig):
-        yield "beta-TCVAE", vae_stage(config)
+        yield "beta-TCVAE", first.vae
         if isinstance(config.dataset, MnistConfig):
-            yield "codes of all images", latents_stage(config)
+            yield "codes of all images", first.points
     if row.row is Row.latent:
         return
     flow = row_name(Row.flow.value, config.flow.name)
-    yield flow, flow_stage(config)
+    yield flow, first.flow
     if row.row.moves:
-        yield flow, potential_stage(config)
-        for repetition in row.configs:
-            yield row_name(row.key, config.flow.name), gp_stage(repetition)
+        yield flow, first.potential
+        for repetition in row.pipelines:
+            yield row_name(row.key, config.flow.name), repetition.gp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -24,25 +25,43 @@ from gpot.stages.stage import open_workshop
 from gpot.store import folders
 from gpot.tracking import run
 
-# Two moons through every stage of a table with a GP row, in about a second of processor time
+# Two moons through every stage of a table with a GP row, in half a second of processor time
 TINY = (
     "budget=smoke", "dataset=two_moons", "dataset.n_points=600", "pretrained=null", "seed=1",
     "flow=bnaf", "flow.width=8", "flow.n_layers=2", "flow.epochs=2",
-    "gp=toy_ridge", "gp.n_train=256", "gp.n_validation=32", "gp.epochs=3", "gp.epochs_penalized=3", "gp.batch_size=128",
-    "gp.n_steps=2", "gp.logdet_tolerance=10.0",
+    "gp=toy_ridge", "gp.n_train=256", "gp.n_validation=32", "gp.epochs=2", "gp.epochs_penalized=2", "gp.batch_size=128",
+    "gp.n_steps=1", "gp.method=midpoint", "gp.logdet_tolerance=10.0",
     "evaluate.n_prior=64", "evaluate.n_data=64", "evaluate.n_exact=8", "evaluate.certificate_batch=32",
     "evaluate.optimum_sizes=[]", "bounds.n_train=128", "bounds.steps=2", "bounds.regression_steps=2",
     "bounds.batch_size=64", "bounds.widths=[4]",
 )  # fmt: skip
 REPORT = (*TINY, "report.item=table2", "+penalty@report.variants.gp.penalty=none")
 _CRASHED = 70  # exit status of an error that nobody caught: with a traceback, as Python would
-_TIMES = ("seconds", "cpu_seconds", "duration", "started")  # begin the names of what differs from run to run
+_TIMES = ("seconds", "cpu_seconds", "training_seconds", "duration", "started")  # begin the names of what differs
 
 
-def warm() -> None:
-    """Fix what a record says of the checkout: git would be a process of its own. Scripts are imported already."""
+def warm(folder: Path, command: Callable[[], bool]) -> None:
+    """Call the command here, so that what is imported and built on first use is there when a process is forked; and fix
+    what a record says of the checkout: git would be a process of its own."""
     for module in (folders, run):
         module.commit = lambda: None  # type: ignore[attr-defined]
+    here, streams = Path.cwd(), [os.dup(1), os.dup(2)]
+    os.chdir(fresh(folder / "warm"))
+    log = os.open(folder / "warm.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    sys.stdout.flush()
+    try:
+        for number in (1, 2):
+            os.dup2(log, number)
+        command()
+    finally:
+        sys.stdout.flush()
+        for number, stream in zip((1, 2), streams, strict=True):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.close(log)
+        os.chdir(here)
+    gc.collect()
+    gc.freeze()
 
 
 def report(config: Config) -> bool:
@@ -145,7 +164,7 @@ def results(folder: Path) -> dict[str, Any]:
         found[f"{record['stage']}/{record['key']}"] = {**_lasting(kept), "files": files}
     for table in sorted(outputs.glob("report/**/*.json")):
         record = json.loads(table.read_text(encoding="utf-8"))
-        found[table.name] = {name: _lasting(record[name]) for name in ("rows", "groups") if name in record}
+        found[table.name] = {name: _lasting(record[name]) for name in ("rows", "groups", "missing") if name in record}
     left = [path for path in outputs.rglob("*") if _left(path.relative_to(outputs))]
     return found | {"left behind": sorted(str(path.relative_to(folder)) for path in left)}
 

@@ -1,26 +1,26 @@
-"""Commands that are wrong in one place: an option, a file of points, a file of weights. Each ends in a sentence, before
-anything is trained or written."""
+"""Commands that are wrong in one place: an option, a file of points, a file of weights, drawn by hypothesis. Each ends
+in a sentence, before anything is trained or written."""
 
 from __future__ import annotations
 
 import io
-import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
 from benchmarks.faults.command import TINY, call, fresh, report
-from benchmarks.faults.count import Count, Scale
+from benchmarks.faults.count import Kind, Result, Scale
 from gpot.config import compose
-
-Case = tuple[str, list[str], Callable[[Path], object] | None]  # in words, overrides, what writes its files
 
 _SIZES = (
     "dataset.n_points", "flow.epochs", "flow.batch_size", "flow.width", "flow.n_layers", "flow.n_blocks", "gp.n_train",
@@ -36,87 +36,85 @@ _CHOICES = (
 )  # fmt: skip
 _GROUPS = ("dataset", "flow", "gp", "penalty", "optimizer", "device", "logger", "budget", "experiment", "models")
 _SEEDS = ("seed", "gp.seed")
-_NOT_NUMBERS = ("many", "[1,2]", "{a: 1}", "true_", "1e", "0x1G", "''", "1,5x", "ñ", "1 2")
+_NO_GRAMMAR = (
+    "gp.hidden=[50,50", "=3", "gp", "seed=1=", "dataset={", "gp.n_steps=)", "a b=1", "seed==", "+", "~",
+    "gp..n_steps=3", "paths.report='x", "dataset.path=a=b", "dataset.path=my points.npy", "dataset.path=(points).npy",
+    "@", "seed:1", "~gp.n_steps", "~flow", "gp.n_steps=${nothing}", "gp.n_steps=${gp.n_steps}", "seed=???",
+    "dataset=[a,b]",
+)  # fmt: skip
+_NOT_TOGETHER = (
+    ["gp=twist"], ["gp.batch_size=300"], ["gp.n_steps=9", "gp.max_steps=8"], ["evaluate.certificate_batch=65"],
+    ["penalty.kind=none", "penalty.weight=1"], ["flow.inverse=none", "gp.source=prior"], ["report.seeds=[1,1]"],
+    ["dataset.n_points=N"], ["report.item=table1"], ["report.item=fig5"], ["device.accelerator=gup"],
+    ["device.devices=2"], ["device=ddp", "gp.batch_size=127"], ["evaluate.optimum_sizes=[601N]", "report.item=fig4"],
+    ["evaluate.optimum_repeats=0"], ["pretrained=nowhereN"], ["dataset=array"], ["dataset=latents"],
+    ["flow.weights=nowhereN.safetensors"], ["flow=ffjord", "flow.tolerance=1e-12"],
+    ["report.item=fig4", "dataset=array", "dataset.path=three.npy"],
+    ["report.item=fig1", "dataset=array", "dataset.path=three.npy"],
+)  # fmt: skip
+_NUMBERS_IN_WORDS = ("nan", "inf", "null", "true", "false")  # of Hydra's grammar
+_LETTERS = "abcdefghijklmnopqrstuvwxyzåñé"
+_words = st.text(_LETTERS, min_size=3, max_size=9).map(lambda word: f"{word}q")
 
 
-def _word(draw: random.Random) -> str:
-    return "".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(3, 9))) + "q"
+@dataclass(frozen=True)
+class Case:
+    """What is wrong, in words; the overrides; the files that they name (None: a folder); whether the sentence is to be
+    on a file."""
+
+    words: str
+    overrides: list[str]
+    files: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
+    on_file: bool = False
 
 
-def _misspelt(draw: random.Random) -> Case:
-    name = draw.choice(_SIZES + _RATES + _WEIGHTS + _CHOICES)
-    at = draw.randrange(name.rindex(".") + 1 if "." in name else 0, len(name))
-    changed = draw.choice([name[:at] + name[at] * 2 + name[at:], name[:at] + "q" + name[at + 1 :]])
-    return "a misspelt option", [f"{draw.choice(['', '+'])}{changed}=1"], None
+Draw = st.DrawFn
 
 
-def _no_number(draw: random.Random) -> Case:
-    return "no number", [f"{draw.choice(_SIZES + _RATES + _SEEDS)}={draw.choice(_NOT_NUMBERS)}"], None
+@st.composite
+def _misspelt(draw: Draw) -> Case:
+    name = draw(st.sampled_from(_SIZES + _RATES + _WEIGHTS + _CHOICES))
+    at = draw(st.integers(name.rfind(".") + 1, len(name) - 1))
+    changed = draw(st.sampled_from([name[:at] + name[at] * 2 + name[at:], name[:at] + "q" + name[at + 1 :]]))
+    return Case("a misspelt option", [f"{draw(st.sampled_from(['', '+', '++']))}{changed}=1"])
 
 
-def _out_of_range(draw: random.Random) -> Case:
-    kind = draw.randrange(4)
-    if kind == 0:
-        return "a size below 1", [f"{draw.choice(_SIZES)}={-draw.randrange(10 ** draw.randrange(1, 12))}"], None
-    if kind == 1:
-        return (
-            "a seed",
-            [f"{draw.choice(_SEEDS)}={draw.choice([-draw.randrange(1, 2**33), 2**32 + draw.randrange(2**40)])}"],
-            None,
-        )
-    if kind == 2:
-        value = draw.choice(["0", "-1e-3", "nan", ".inf", "-.inf", ".nan", "1e400"])
-        return "a rate", [f"{draw.choice(_RATES)}={value}"], None
-    return "a weight", [f"{draw.choice(_WEIGHTS)}={draw.choice(['-1', 'nan', '.nan', '-.inf', '.inf'])}"], None
+@st.composite
+def _no_number(draw: Draw) -> Case:
+    words = st.text(_LETTERS, min_size=1, max_size=6).filter(lambda word: word not in _NUMBERS_IN_WORDS)
+    value = draw(st.sampled_from(["[1,2]", "{a: 1}", "true_", "1e", "0x1G", "''", "1,5x", "1 2"]) | words)
+    return Case("no number", [f"{draw(st.sampled_from(_SIZES + _RATES + _SEEDS))}={value}"])
 
 
-def _no_choice(draw: random.Random) -> Case:
-    return "no choice", [f"{draw.choice(_CHOICES + _GROUPS)}={_word(draw)}"], None
-
-
-def _no_grammar(draw: random.Random) -> Case:
-    text = draw.choice([
-        "gp.hidden=[50,50", "=3", "gp", "seed=1=", "dataset={", "gp.n_steps=)", "a b=1", "seed==", "+", "~",
-        "gp..n_steps=3",
-        "paths.report='x", "dataset.path=a=b", "dataset.path=my points.npy", "dataset.path=(points).npy", "@", "seed:1",
-        "~gp.n_steps", "~flow", "gp.n_steps=${nothing}", "gp.n_steps=${gp.n_steps}", "seed=???", "dataset=[a,b]",
-    ])  # fmt: skip
-    return "no grammar", [text], None
-
-
-def _together(draw: random.Random) -> Case:
-    small = draw.randrange(2, 130)
-    cases = [
-        ["gp=twist"], ["gp.batch_size=300"], ["gp.n_steps=9", "gp.max_steps=8"], ["evaluate.certificate_batch=65"],
-        ["penalty.kind=none", "penalty.weight=1"], ["flow.inverse=none", "gp.source=prior"],
-        ["report.seeds=[1,1]"],
-        [f"dataset.n_points={small}"], ["report.item=table1"], ["report.item=fig5"], ["device.accelerator=gup"],
-        ["device.devices=2"], ["device=ddp", "gp.batch_size=127"], 
-        [f"evaluate.optimum_sizes=[{601 + small}]", "report.item=fig4"],
-        ["evaluate.optimum_repeats=0"], [f"pretrained=nowhere{small}"],
-        ["dataset=array"], ["dataset=latents"], [f"flow.weights=nowhere{small}.safetensors"], 
-        ["flow=ffjord", "flow.tolerance=1e-12"],
-        ["report.item=fig4", "dataset=array", "dataset.path=three.npy"],
-        ["report.item=fig1", "dataset=array", "dataset.path=three.npy"],
-    ]  # fmt: skip
-    return "what does not go together", draw.choice(cases), _three
-
-
-def _three(folder: Path) -> None:
-    np.save(folder / "three.npy", np.random.default_rng(0).normal(size=(600, 3)))
-
-
-def _points(draw: random.Random) -> Case:
-    good = np.random.default_rng(draw.randrange(2**32)).normal(size=(draw.randrange(600, 900), draw.choice([2, 4, 8])))
-    name = draw.choice(list(_BAD_POINTS))
-    data = _BAD_POINTS[name](good, draw)
-    suffix = "npz" if data[:2] == b"PK" and draw.random() < 0.8 else "npy"
-    file = f"points.{suffix}"
-    return (
-        f"points: {name}",
-        ["dataset=array", f"dataset.path={file}"],
-        lambda folder: (folder / file).write_bytes(data),
+@st.composite
+def _out_of_range(draw: Draw) -> Case:
+    wrong_floats = st.floats(max_value=-1e-300) | st.sampled_from([float("nan"), float("inf")])
+    name, value = draw(
+        st.tuples(st.sampled_from(_SIZES), st.integers(max_value=0))
+        | st.tuples(st.sampled_from(_SEEDS), st.integers(max_value=-1) | st.integers(min_value=2**32))
+        | st.tuples(st.sampled_from(_RATES), wrong_floats | st.just(0.0))
+        | st.tuples(st.sampled_from(_WEIGHTS), wrong_floats)
     )
+    return Case("a number out of range", [f"{name}={value}"])
+
+
+@st.composite
+def _no_choice(draw: Draw) -> Case:
+    return Case("no choice", [f"{draw(st.sampled_from(_CHOICES + _GROUPS))}={draw(_words)}"])
+
+
+@st.composite
+def _no_grammar(draw: Draw) -> Case:
+    symbols = st.text("=[]{}()@~+'\"$,: \\", min_size=1, max_size=8)
+    return Case("no grammar", [draw(st.sampled_from(_NO_GRAMMAR) | symbols)])
+
+
+@st.composite
+def _not_together(draw: Draw) -> Case:
+    number = str(draw(st.integers(2, 129)))
+    three = _npy(np.random.default_rng(0).normal(size=(600, 3)))
+    overrides = [each.replace("N", number) for each in draw(st.sampled_from(_NOT_TOGETHER))]
+    return Case("what does not go together", overrides, {"three.npy": three})
 
 
 def _npy(array: NDArray[Any], pickled: bool = False) -> bytes:
@@ -131,34 +129,34 @@ def _npz(**arrays: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _with(array: NDArray[Any], draw: random.Random, value: float) -> NDArray[Any]:
+def _with(array: NDArray[Any], draw: Draw, value: float) -> NDArray[Any]:
     array = array.copy()
-    array[draw.randrange(len(array)), draw.randrange(array.shape[1])] = value
+    array[draw(st.integers(0, len(array) - 1)), draw(st.integers(0, array.shape[1] - 1))] = value
     return array
 
 
-def _cut(data: bytes, draw: random.Random) -> bytes:
-    return data[: draw.randrange(len(data))]
+def _cut(data: bytes, draw: Draw) -> bytes:
+    return data[: draw(st.integers(0, len(data) - 1))]
 
 
-_BAD_POINTS: dict[str, Callable[[NDArray[Any], random.Random], bytes]] = {
+_BAD_POINTS: dict[str, Callable[[NDArray[Any], Draw], bytes]] = {
     "cut": lambda a, draw: _cut(_npy(a), draw),
     "cut npz": lambda a, draw: _cut(_npz(x=a), draw),
-    "a NaN": lambda a, draw: _npy(_with(a, draw, draw.choice([np.nan, np.inf, -np.inf, 1e39]))),
+    "a NaN": lambda a, draw: _npy(_with(a, draw, draw(st.sampled_from([np.nan, np.inf, -np.inf, 1e39])))),
     "a fill value": lambda a, draw: _npy(_with(a.astype(np.float32), draw, 9.97e36)),
     "no multiple of the width": lambda a, draw: _npy(np.random.default_rng(0).normal(size=(600, 3))),
     "one column": lambda a, draw: _npy(a[:, :1]),
     "one dimension": lambda a, draw: _npy(a[:, 0]),
     "three dimensions": lambda a, draw: _npy(a[:, :, None]),
     "no row": lambda a, draw: _npy(a[:0]),
-    "few rows": lambda a, draw: _npy(a[: draw.randrange(1, 40)]),
-    "a constant column": lambda a, draw: _npy(np.column_stack([a[:, 0], np.full(len(a), draw.gauss(0, 1))])),
+    "few rows": lambda a, draw: _npy(a[: draw(st.integers(1, 39))]),
+    "a constant column": lambda a, draw: _npy(np.column_stack([a[:, 0], np.full(len(a), draw(st.floats(-9, 9)))])),
     "words": lambda a, draw: _npy(a.astype(str)),
     "objects": lambda a, draw: _npy(a.astype(object), pickled=True),
     "complex": lambda a, draw: _npy(a.astype(complex)),
     "booleans": lambda a, draw: _npy(a > 0),
-    "far from zero": lambda a, draw: _npy(a + 1e9),
-    "no array": lambda a, draw: draw.randbytes(draw.randrange(0, 5000)),
+    "digits that are lost": lambda a, draw: _npy((a + 1e9).astype(np.float32)),
+    "no array": lambda a, draw: draw(st.binary(max_size=5000)),
     "text": lambda a, draw: "\n".join(",".join(map(str, row)) for row in a).encode(),
     "no such name": lambda a, draw: _npz(a=a, b=a),
     "empty npz": lambda a, draw: _npz(),
@@ -166,62 +164,88 @@ _BAD_POINTS: dict[str, Callable[[NDArray[Any], random.Random], bytes]] = {
 }
 
 
-def _weights(scale: Scale) -> Callable[[random.Random], Case]:
-    trained = next((scale.folder / "reference/outputs/artifacts/flow").glob("[!.]*/weights.safetensors"))
-    good = load_file(trained)
-
-    def case(draw: random.Random) -> Case:
-        tensors = {name: tensor.clone() for name, tensor in good.items()}
-        name = draw.choice(sorted(tensors))
-        kind = draw.choice(
-            ["cut", "NaN", "infinite", "missing", "extra", "shape", "integers", "pickle", "noise", "empty", "folder"]
-        )
-        if kind in ("NaN", "infinite"):
-            flat = tensors[name].view(-1)
-            flat[draw.randrange(len(flat))] = (
-                float("nan") if kind == "NaN" else draw.choice([float("inf"), -float("inf")])
-            )
-        elif kind == "missing":
-            del tensors[name]
-        elif kind == "extra":
-            tensors[_word(draw)] = torch.zeros(2)
-        elif kind == "shape":
-            tensors[name] = torch.cat([tensors[name], tensors[name]])
-        elif kind == "integers":
-            tensors[name] = tensors[name].to(torch.int64)
-        data = save(tensors)
-        if kind == "cut":
-            data = data[: draw.randrange(len(data))]
-        elif kind == "pickle":
-            buffer = io.BytesIO()
-            torch.save(tensors, buffer)
-            data = buffer.getvalue()
-        elif kind in ("noise", "empty"):
-            data = b"" if kind == "empty" else draw.randbytes(draw.randrange(1, 4000))
-        file = "weights.safetensors"
-
-        def write(folder: Path) -> None:
-            (folder / file).mkdir() if kind == "folder" else (folder / file).write_bytes(data)
-
-        return f"weights: {kind}", [f"flow.weights={file}"], write
-
-    return case
+@st.composite
+def _points(draw: Draw) -> Case:
+    shape = draw(st.integers(600, 899)), draw(st.sampled_from([2, 4, 8]))
+    good = np.random.default_rng(draw(st.integers(0, 2**32))).normal(size=shape)
+    name = draw(st.sampled_from(list(_BAD_POINTS)))
+    data = _BAD_POINTS[name](good, draw)
+    file = f"points.{'npz' if data[:2] == b'PK' and draw(st.booleans()) else 'npy'}"
+    return Case(f"points: {name}", ["dataset=array", f"dataset.path={file}"], {file: data}, on_file=True)
 
 
-def malformed(scale: Scale) -> Iterator[Count]:
+_BAD_WEIGHTS = ("cut", "NaN", "infinite", "missing", "extra", "shape", "integers", "pickle", "noise", "empty", "folder")
+
+
+@st.composite
+def _weights(draw: Draw, good: Mapping[str, torch.Tensor]) -> Case:
+    tensors = {name: tensor.clone() for name, tensor in good.items()}
+    name, kind = draw(st.sampled_from(sorted(tensors))), draw(st.sampled_from(_BAD_WEIGHTS))
+    if kind in ("NaN", "infinite"):
+        flat = tensors[name].view(-1)
+        value = float("nan") if kind == "NaN" else draw(st.sampled_from([float("inf"), -float("inf")]))
+        flat[draw(st.integers(0, len(flat) - 1))] = value
+    elif kind == "missing":
+        del tensors[name]
+    elif kind == "extra":
+        tensors[draw(_words)] = torch.zeros(2)
+    elif kind == "shape":
+        tensors[name] = torch.cat([tensors[name], tensors[name]])
+    elif kind == "integers":
+        tensors[name] = tensors[name].to(torch.int64)
+    data: bytes | None = save(tensors)
+    if kind == "cut":
+        data = _cut(save(tensors), draw)
+    elif kind == "pickle":
+        buffer = io.BytesIO()
+        torch.save(tensors, buffer)
+        data = buffer.getvalue()
+    elif kind in ("noise", "empty", "folder"):
+        data = {"noise": draw(st.binary(min_size=1, max_size=4000)), "empty": b"", "folder": None}[kind]
+    file = "weights.safetensors"
+    return Case(f"weights: {kind}", [f"flow.weights={file}"], {file: data}, on_file=True)
+
+
+def drawn(strategy: st.SearchStrategy[Case], n: int, chance: int) -> list[Case]:
+    """n cases, the same for the same seed."""
+    found: list[Case] = []
+
+    @seed(chance)
+    @settings(
+        max_examples=n,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(case: Case) -> None:
+        found.append(case)
+
+    collect()
+    return found[:n]
+
+
+def malformed(scale: Scale) -> Iterator[Kind]:
     """Half of them configs, a quarter points, a quarter weights."""
-    draw = scale.draw("malformed")
-    configs = [_misspelt, _no_number, _out_of_range, _no_choice, _no_grammar, _together]
-    parts: dict[str, list[Callable[[random.Random], Case]]] = {
-        "malformed option": configs, "malformed points": [_points], "malformed weights": [_weights(scale)],
+    trained = next((scale.folder / "reference/outputs/artifacts/flow").glob("[!.]*/weights.safetensors"))
+    options = st.one_of(_misspelt(), _no_number(), _out_of_range(), _no_choice(), _no_grammar(), _not_together())
+    n = scale.malformed
+    parts: dict[str, tuple[int, st.SearchStrategy[Case]]] = {
+        "malformed option": (n - 2 * (n // 4), options), "malformed points": (n // 4, _points()),
+        "malformed weights": (n // 4, _weights(load_file(trained))),
     }  # fmt: skip
-    for name, makers in parts.items():
-        count = Count(name, "a sentence, an exit status that is not 0, no traceback, nothing trained or written")
-        yield count
-        number = scale.malformed // 2 if name == "malformed option" else scale.malformed // 4
-        for k in scale.within(range(number)):
-            words, overrides, write = makers[k % len(makers)](draw)
-            count.add(f"{words}: {' '.join(overrides)}", _refused(scale.folder / "malformed", overrides, write))
+    for name, (number, strategy) in parts.items():
+        cases = drawn(strategy, number, scale.seed)
+
+        def fault(number: int, cases: list[Case] = cases) -> Result | None:
+            if number >= len(cases):
+                return None
+            case = cases[number]
+            return f"{case.words}: {' '.join(case.overrides)}", _refused(scale.folder / "malformed", case)
+
+        what = "a sentence, an exit status that is not 0, no traceback, nothing trained or written"
+        yield Kind(name, what, number, None, fault)
 
 
 _NAMED = ("dataset", "points", "weights", "flow.width")  # of which a sentence on a file has one
@@ -231,18 +255,18 @@ def _compose_and_report(overrides: list[str]) -> bool:
     return report(compose("report", overrides))
 
 
-def _refused(folder: Path, overrides: list[str], write: Callable[[Path], object] | None) -> str | None:
+def _refused(folder: Path, case: Case) -> str | None:
     fresh(folder)
-    if write is not None:
-        write(folder)
+    for name, data in case.files.items():
+        (folder / name).mkdir() if data is None else (folder / name).write_bytes(data)
     before = sorted(folder.rglob("*"))
-    changed = {override.partition("=")[0] for override in overrides}
+    changed = {override.partition("=")[0] for override in case.overrides}
     base = [o for o in (*TINY, "report.item=table2") if o.partition("=")[0] not in changed]
     base = [o for o in base if not (o.partition(".")[0] in changed and "." in o.partition("=")[0])]
-    ended = call(folder, partial(_compose_and_report, [*base, *overrides]))
+    ended = call(folder, partial(_compose_and_report, [*base, *case.overrides]))
     written = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path not in before]
     shutil.rmtree(folder)
-    named = write is None or write is _three or any(word in ended.text for word in _NAMED)
+    named = not case.on_file or any(word in ended.text for word in _NAMED)
     if ended.status != 1 or "Traceback" in ended.text or not ended.text.strip() or not named:
         return f"exit status {ended.status}: {ended.text[-1200:]}"
     return f"written: {written[:4]}; {ended.text[-600:]}" if written else None

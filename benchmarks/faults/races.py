@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.command import fresh
-from benchmarks.faults.count import Count, Scale
+from benchmarks.faults.count import Kind, Result, Scale
 from gpot.store import Store, content_key
 
 _PROCESSES = 8
@@ -34,12 +34,14 @@ KINDS: dict[str, tuple[str, Callable[..., None] | None]] = {
 }
 
 
-def races(scale: Scale) -> Iterator[Count]:
-    for name, (what, flock) in KINDS.items():
-        count = Count(name, f"{_PROCESSES} processes ask for one artefact at once, {what}; made once")
-        yield count
-        for number in scale.within(range(scale.races)):
-            count.add(f"round {number}", _race(fresh(scale.folder / "race"), flock))
+def races(scale: Scale) -> Iterator[Kind]:
+    for name, (where, flock) in KINDS.items():
+
+        def fault(number: int, flock: Callable[..., None] | None = flock) -> Result:
+            return f"round {number}", _race(fresh(scale.folder / "race"), flock)
+
+        what = f"{_PROCESSES} processes ask for one artefact at once, {where}; made once"
+        yield Kind(name, what, scale.races, None, fault)
 
 
 def _race(folder: Path, flock: Callable[..., None] | None) -> str | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Iterator
 from functools import partial
 
 from benchmarks.faults.command import ENDED, TINY, Ended, call, end_after, fresh, results, script
-from benchmarks.faults.count import Count, Scale
+from benchmarks.faults.count import Kind, Result, Scale
 from benchmarks.faults.kills import wrong
 
 # Of 24 jobs, as `sweep=lambda`: penalties, halvings, seeds
@@ -16,39 +14,39 @@ _LARGE = ("penalty.weight=0,5e-5,5e-4,5e-3", "penalty.halvings=0,5", "gp.seed=0,
 _SMALL = ("penalty.weight=0,5e-4", "penalty.halvings=0", "gp.seed=0,1")
 
 
-def sweep(scale: Scale) -> Iterator[Count]:
+def sweep(scale: Scale) -> Iterator[Kind]:
+    """One that is done is compared, and another one begun; so is the one that the last kill leaves, to its end."""
     large = scale.sweep_jobs > 4
-    jobs = 24 if large else 4
-    count = Count("kill of a sweep", f"a sweep of {jobs} jobs, ended at random moments; the command again, the summary")
-    yield count
-    command = ["-m", "sweep=lambda", *TINY, *(_LARGE if large else _SMALL), "launcher=basic"]
-    expected_folder = fresh(scale.folder / "sweep-expected")
-    whole = call(expected_folder, partial(script, "evaluate", command))
+    command = partial(
+        script, "evaluate", ["-m", "sweep=lambda", *TINY, *(_LARGE if large else _SMALL), "launcher=basic"]
+    )
+    reference, folder = scale.folder / "sweep-expected", scale.folder / "sweep"
+    whole = call(fresh(reference), command)
     if whole.status:
-        count.add("the sweep by itself", whole.text[-1500:])
-        return
-    call(expected_folder, partial(script, "sweep_summary", []))
-    expected = results(expected_folder)
-    folder, draw = fresh(scale.folder / "sweep"), scale.draw("sweep")
-    left, start = scale.sweep_kills, time.monotonic()
-    while left and (scale.limit is None or time.monotonic() - start < scale.limit):
-        ended = call(
-            folder, partial(script, "evaluate", command), partial(end_after, draw.uniform(0.05, whole.cpu / 4))
-        )
-        if ended.status not in ENDED:  # it is done: the rest of the kills on another one, from the beginning
-            count.add("the sweep that was done", _problem(ended, folder, expected))
-            fresh(folder)
-            continue
-        left -= 1
-        count.tried, count.survived = count.tried + 1, count.survived + 1
-    ended = call(folder, partial(script, "evaluate", command))
-    if (problem := _problem(ended, folder, expected)) is not None:
-        count.survived -= 1
-        count.lost.append(problem)
-        print(f"    LOST {problem[:2000]}", flush=True)
-    shutil.rmtree(folder)
+        raise SystemExit(f"the sweep of the campaign fails by itself:\n{whole.text[-3000:]}")
+    call(reference, partial(script, "sweep_summary", []))
+    expected = results(reference)
+    if not any(name.startswith("lambda") for name in expected):
+        raise SystemExit(f"the sweep of the campaign has no summary, only {sorted(expected)}")
+    if not folder.is_dir():
+        fresh(folder)
 
+    def problem(ended: Ended) -> str | None:
+        call(folder, partial(script, "sweep_summary", []))
+        found = wrong(ended, results(folder), expected)
+        fresh(folder)
+        return found
 
-def _problem(ended: Ended, folder, expected) -> str | None:  # type: ignore[no-untyped-def]
-    call(folder, partial(script, "sweep_summary", []))
-    return wrong(ended, results(folder), expected)
+    def fault(number: int) -> Result:
+        moment = scale.draw("sweep", number).uniform(0.05, whole.cpu / 4)
+        ended = call(folder, command, partial(end_after, moment))
+        fault, wrong_end = f"after {moment:.3f} s", None
+        while ended.status not in ENDED:  # it was done
+            wrong_end = wrong_end or problem(ended)
+            ended = call(folder, command, partial(end_after, moment))
+        if number == scale.sweep_kills - 1:
+            wrong_end = wrong_end or problem(call(folder, command))
+        return fault, wrong_end
+
+    what = f"a sweep of {24 if large else 4} jobs, ended at random moments; the command again, the summary"
+    yield Kind("kill of a sweep", what, scale.sweep_kills, None, fault)

@@ -10,11 +10,15 @@ takes a file with a flipped bit for a whole one, and would go on from wrong weig
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from gpot.store import file_sha256
 
@@ -23,13 +27,23 @@ log = logging.getLogger(__name__)
 _DIGITS = 16
 
 
+class InPlace(TorchCheckpointIO):
+    """Write a checkpoint where it is asked for.
+
+    Departure: Lightning writes it to the system's temporary folder, which may be full, and where a kill leaves it for
+    good; and moves it from there, which is a copy, and not atomic, where that is another file system.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes the file; an error of the disk is an OSError."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).write_bytes(content.getbuffer())
+
+
 class LastCheckpoint(Checkpoint):
     """Write the state of the training to the folder `work` after each epoch; a kill meanwhile leaves that of the epoch
-    before.
-
-    Departure: Lightning's ModelCheckpoint moves the file here from the system's temporary folder, which is a copy, and
-    not atomic, where that is another file system.
-    """
+    before."""
 
     def __init__(self, work: Path) -> None:
         self.work = work

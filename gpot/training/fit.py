@@ -22,7 +22,7 @@ from gpot.errors import BadConfig
 from gpot.tracking.loggers import lightning_logger
 from gpot.tracking.run_logger import RunLogger
 from gpot.training.callbacks import EpochSeed, StopWhenNotFinite
-from gpot.training.checkpoint import LastCheckpoint, last_checkpoint
+from gpot.training.checkpoint import InPlace, LastCheckpoint, last_checkpoint
 from gpot.training.history import HISTORY, History
 from gpot.training.pace import TIMED_STEPS, pace
 from gpot.training.processes import train_in_processes
@@ -123,7 +123,7 @@ def _train(
             devices=processes if processes != device.processes else device.devices,
             strategy="auto" if processes == 1 else DDPStrategy(),
             # never Slurm's: its tasks are jobs of a sweep, and not processes of one training
-            plugins=[LightningEnvironment()],
+            plugins=[LightningEnvironment(), InPlace()],
             use_distributed_sampler=False,  # the data module shares the batches itself
             max_epochs=epochs,
             check_val_every_n_epoch=validation_interval(epochs),

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from gpot.maths.costs import squared_euclidean
 from gpot.maths.schedule import one_cycle
 from gpot.maths.transport import gelbrich
 from gpot.training.callbacks import FidelityGuard
+from gpot.training.checkpoint import last_checkpoint
 from gpot.training.fit import fit, validation_interval
 from gpot.training.gp import GPModule
 from gpot.training.history import HISTORY
@@ -186,6 +188,18 @@ def test_a_run_killed_while_its_checkpoint_is_written_resumes(
         monkeypatch.setattr(L.Trainer, "save_checkpoint", half)
 
     _resumes(config, tmp_path, whole, (3, 1), torn, Killed, lost=0)
+
+
+def test_a_checkpoint_is_written_in_its_folder_alone(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes through the system's temporary folder is left there by a kill, and is no move on another disk."""
+    monkeypatch.setattr(tempfile, "mkstemp", lambda *_, **__: pytest.fail("a file in the temporary folder"))
+    recorder = Recorder((2, 1), kill)
+    with pytest.raises(Killed):
+        Run(config, tmp_path, seed=0).fit(recorder)
+    (kept,) = tmp_path.glob("*.ckpt")
+    assert last_checkpoint(tmp_path) == kept
 
 
 def history(work: Path) -> list[dict[str, float]]:

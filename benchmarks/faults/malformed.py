@@ -7,20 +7,25 @@ import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import hydra
 import numpy as np
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from omegaconf import DictConfig
 from safetensors.torch import load_file, save
 
 from benchmarks.faults.command import TINY, call, fresh, report
 from benchmarks.faults.count import Kind, Result, Scale
-from gpot.config import compose
+from gpot.config import compose, schema
+from gpot.config.compose import to_config
+from gpot.places import CONFIGS
 
 _SIZES = (
     "dataset.n_points", "flow.epochs", "flow.batch_size", "flow.width", "flow.n_layers", "flow.n_blocks", "gp.n_train",
@@ -255,6 +260,19 @@ def _compose_and_report(overrides: list[str]) -> bool:
     return report(compose("report", overrides))
 
 
+@cache
+def _tree(overrides: tuple[str, ...]) -> DictConfig:
+    """What Hydra makes of overrides, which depends on no file; composed once for all of the cases with the same."""
+    schema.register()
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(config_dir=str(CONFIGS), version_base="1.3"):
+        return hydra.compose(config_name="report", overrides=list(overrides))
+
+
+def _report_of(tree: DictConfig, overrides: list[str]) -> bool:
+    return report(to_config(tree, "report", overrides))
+
+
 def _refused(folder: Path, case: Case) -> str | None:
     fresh(folder)
     for name, data in case.files.items():
@@ -263,7 +281,12 @@ def _refused(folder: Path, case: Case) -> str | None:
     changed = {override.partition("=")[0] for override in case.overrides}
     base = [o for o in (*TINY, "report.item=table2") if o.partition("=")[0] not in changed]
     base = [o for o in base if not (o.partition(".")[0] in changed and "." in o.partition("=")[0])]
-    ended = call(folder, partial(_compose_and_report, [*base, *case.overrides]))
+    overrides = [*base, *case.overrides]
+    if case.on_file:
+        command = partial(_report_of, _tree(tuple(overrides)), overrides)
+    else:
+        command = partial(_compose_and_report, overrides)
+    ended = call(folder, command)
     written = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path not in before]
     shutil.rmtree(folder)
     named = not case.on_file or any(word in ended.text for word in _NAMED)

@@ -16,6 +16,7 @@ from gpot.errors import BadInput, FlowRefused, GpotWarning, InverseNotAvailable
 from gpot.flows.handshake import ROWS, Handshake, called, handshake
 from gpot.flows.points import as_points, device_of, dtype_of
 from gpot.flows.results import checked_inverse, checked_points, checked_result
+from gpot.flows.weights import without_wrapper
 
 
 @runtime_checkable
@@ -54,6 +55,7 @@ class FrozenFlow(nn.Module):
             )
         self.flow = flow.eval().requires_grad_(False)
         self.graph = graph
+        self.register_load_state_dict_pre_hook(without_wrapper)
         ours = type(flow).__module__.startswith("gpot.flows.") and not hasattr(flow, "source_name")
         self.meeting = meet(flow) if check or (check is None and not ours) else None
 

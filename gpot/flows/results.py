@@ -68,10 +68,8 @@ def checked_points(x: Tensor, flow: Any, dim: int) -> Tensor:
         raise FlowRefused(f"{name} works on shape (n, {dim}), got {tuple(x.shape)}; give one point per row")
     dtype, device = dtype_of(flow, x.dtype), device_of(flow)
     if x.dtype != dtype:
-        raise FlowRefused(
-            f"{name} computes in {dtype}, got points of {x.dtype}; type x.to({dtype}), or flow.to({x.dtype}) to keep "
-            "their digits"
-        )
+        keep = f", or flow.to({x.dtype}) to keep their digits" if x.is_floating_point() else ""
+        raise FlowRefused(f"{name} computes in {dtype}, got points of {x.dtype}; type x.to({dtype}){keep}")
     if x.device != device and isinstance(flow, torch.nn.Module) and any(True for _ in flow.parameters()):
         raise FlowRefused(f"{name} is on {device}, got points on {x.device}; type x.to('{device}')")
     return x

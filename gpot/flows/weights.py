@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,14 @@ from gpot.errors import BadInput, DataMissing
 WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel, DDP and torch.compile
 PREFIXES = ("model.", "flow.", *WRAPPERS)
 COUNTERS = ("_num_evals",)  # buffers that count calls; a run changes them, so they are neither needed nor loaded
+
+
+def without_wrapper(_module: nn.Module, state: dict[str, Any], prefix: str, *_rest: Any) -> None:
+    """Before a state dict is loaded, as a hook: the names of a wrapped module are those of the module."""
+    for wrapper in WRAPPERS:
+        if not prefix and state and all(name.startswith(wrapper) for name in state):
+            for name in list(state):
+                state[name.removeprefix(wrapper)] = state.pop(name)
 
 
 def check_file(path: str | Path) -> Path:

@@ -140,10 +140,11 @@ class AtContext(GaussianPreserving):
 
     def transport(self, z: Tensor) -> Tensor:
         """s(z; c) (n, d)."""
-        return self.parent._move(z, self.context)
+        return self.parent._move(self.points(z), self.context)
 
     def inverse(self, s: Tensor, refine: int = 0) -> Tensor:
         """z (n, d)."""
+        s = self.points(s)
         return self.parent.inverse(torch.cat((s, self.context.expand(len(s), -1)), 1), refine)
 
     def exact_log_det(self, z: Tensor, chunk: int = 1024) -> Tensor:

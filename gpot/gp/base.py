@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from gpot.errors import BadConfig
-from gpot.flows.weights import WRAPPERS
+from gpot.errors import BadConfig, BadInput
+from gpot.flows.points import as_points
+from gpot.flows.weights import without_wrapper
 from gpot.gp.rotation import check_orthogonal
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class GaussianPreserving(nn.Module, ABC):
         super().__init__()
         self.dim = dim
         self.register_buffer("rotation", torch.eye(dim))
-        self.register_load_state_dict_pre_hook(_without_wrapper)
+        self.register_load_state_dict_pre_hook(without_wrapper)
         self.register_load_state_dict_post_hook(_check_state)
 
     @property
@@ -54,8 +55,26 @@ class GaussianPreserving(nn.Module, ABC):
     def exact_log_det(self, z: Tensor, chunk: int = 1024) -> Tensor:
         """log|det ds/dz| by automatic differentiation, `chunk` rows at a time: (n,), no graph."""
 
+    def points(self, z: Any) -> Tensor:
+        """z as points (n, d) of the dtype and on the device of s: a tensor that has them, or an array, converted."""
+        like = self.rotation
+        if not isinstance(z, Tensor):
+            z = as_points(z, like.dtype, like.device)
+        if z.ndim != 2 or z.shape[1] != self.dim:
+            raise BadInput(
+                f"a Gaussian-preserving flow of dimension {self.dim} needs points of shape (n, {self.dim}), and got "
+                f"{tuple(z.shape)}; give one particle per row"
+            )
+        if z.dtype != like.dtype:
+            keep = f", or .to({z.dtype}) of the flow to keep their digits" if z.is_floating_point() else ""
+            raise BadInput(f"s computes in {like.dtype}, and got points of {z.dtype}; type z.to({like.dtype}){keep}")
+        if z.device != like.device:
+            raise BadInput(f"s is on {like.device}, and got points on {z.device}; type z.to('{like.device}')")
+        return z
+
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """s(z) (n, d) and the analytic log|det ds/dz| = (|s|^2 - |z|^2) / 2 (n,), eq. (3)."""
+        z = self.points(z)
         s = self.transport(z)
         return s, analytic_log_det(s, z)
 
@@ -80,20 +99,13 @@ class GaussianPreserving(nn.Module, ABC):
         Departure: neither the paper nor its code measures it; their likelihood after s equals that before it by
         construction.
         """
+        z = self.points(z)
         return self.exact_log_det(z, chunk) - analytic_log_det(self.transport(z), z)
 
 
 def analytic_log_det(s: Tensor, z: Tensor) -> Tensor:
     """(|s|^2 - |z|^2) / 2 (n,): what log|det ds/dz| is of a map that preserves the Gaussian (eq. 3)."""
     return 0.5 * ((s**2).sum(-1) - (z**2).sum(-1))
-
-
-def _without_wrapper(_gp: nn.Module, state: dict[str, Any], prefix: str, *_rest: Any) -> None:
-    """Before a state dict is loaded: the names of a wrapped s are those of s."""
-    for wrapper in WRAPPERS:
-        if not prefix and state and all(name.startswith(wrapper) for name in state):
-            for name in list(state):
-                state[name.removeprefix(wrapper)] = state.pop(name)
 
 
 def _check_state(gp: GaussianPreserving, _keys: Any) -> None:

@@ -88,17 +88,17 @@ class GaussianPreservingFlow(GaussianPreserving):
 
     def transport(self, z: Tensor) -> Tensor:
         """s(z) alone: shape (n, d). Nothing of the path is kept but its graph."""
-        return self._leave_chart(self._advance(self._enter_chart(self._rotate(z)), 0.0, 1.0))
+        return self._leave_chart(self._advance(self._enter_chart(self._rotate(self.points(z))), 0.0, 1.0))
 
     def inverse(self, s: Tensor, refine: int = 0) -> Tensor:
         """z with s(z) = s: the grid backward with `refine` corrections (`gpot.maths.integrate.inverted`), then Q^T.
         Shape (n, d)."""
         there, back = (partial(self._advance, t0=t0, t1=1.0 - t0) for t0 in (0.0, 1.0))
-        return self._leave_chart(inverted(self._enter_chart(s), there, back, refine)) @ self.rotation
+        return self._leave_chart(inverted(self._enter_chart(self.points(s)), there, back, refine)) @ self.rotation
 
     def flow_trajectory(self, z: Tensor) -> Trajectory:
         """The path of Phi from Q z, in the coordinates of the chart: n_steps + 1 times, points and velocities."""
-        start = self._enter_chart(self._rotate(z))
+        start = self._enter_chart(self._rotate(self.points(z)))
         points = self.velocity.points(self.chart, start, self.n_steps, self.method, 0.0, 1.0)
         if points is not None:
             return _with_velocities(points, self._field())
@@ -135,14 +135,16 @@ class GaussianPreservingFlow(GaussianPreserving):
     @torch.no_grad()
     def escaped(self, z: Tensor) -> int:
         """Rows of z that s loses: out of the cube at any grid point, or not finite in the charts without a wall."""
-        y = self._enter_chart(self._rotate(z))
+        y = self._enter_chart(self._rotate(self.points(z)))
         if self.chart is Chart.cube:
             return count_outside(self._watch(y, 0.0, 1.0)[1])
         return int((~self._map(y).isfinite().all(dim=1)).sum())
 
     def exact_log_det(self, z: Tensor, chunk: int = 1024) -> Tensor:
         """log|det ds/dz| of the discretized s by forward mode, d tangents of `chunk` rows at a time: (n,), no graph."""
-        return exact_log_det(lambda rows: self._leave_chart(self._map(self._enter_chart(self._rotate(rows)))), z, chunk)
+        return exact_log_det(
+            lambda rows: self._leave_chart(self._map(self._enter_chart(self._rotate(rows)))), self.points(z), chunk
+        )
 
     def cube_velocities(self, path: Trajectory) -> Tensor:
         """Velocities of the same path seen in the cube, dc/dt = (dc/dz) dz/dt, (N+1, n, d): for energies (eq. 9)."""

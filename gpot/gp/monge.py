@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gpot.errors import BadConfig, FlowRefused, GpotWarning
 from gpot.flows.adapters import adapt
 from gpot.flows.base import FrozenFlow
-from gpot.flows.points import as_points
+from gpot.flows.weights import without_wrapper
 from gpot.gp.base import GaussianPreserving
 
 LARGEST_LOSS = 0.01  # share of draws outside the image of f above which `sample` refuses
@@ -36,6 +36,7 @@ class MongeMap(nn.Module):
         self.dim = gp.dim
         self.flow = frozen
         self.gp = gp
+        self.register_load_state_dict_pre_hook(without_wrapper)
         self._speak_of_orientation()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,9 +51,7 @@ class MongeMap(nn.Module):
 
     def inverse(self, s: Tensor, refine: int = 0) -> Tensor:
         """f^-1(s^-1(s)) (n, d); `refine` corrections of s^-1. Raises InverseNotAvailable where f has no inverse."""
-        like = self.gp.rotation
-        points = s if isinstance(s, Tensor) else as_points(s, like.dtype, like.device)
-        return self.flow.inverse(self.gp.inverse(points, refine))
+        return self.flow.inverse(self.gp.inverse(s, refine))
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:

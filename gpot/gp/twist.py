@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gpot.errors import BadConfig, BadInput
+from gpot.errors import BadConfig
 from gpot.gp.base import GaussianPreserving
 from gpot.maths.twist import (
     AngleFunction,
@@ -82,7 +82,7 @@ class TwistFlow(GaussianPreserving):
 
     def transport(self, z: Tensor) -> Tensor:
         """s(z) alone: shape (n, d)."""
-        return twist_chain(self._checked(z), *self._chain())
+        return twist_chain(self.points(z), *self._chain())
 
     def inverse(self, s: Tensor, refine: int = 0) -> Tensor:
         """z with s(z) = s, to rounding: shape (n, d).
@@ -90,7 +90,7 @@ class TwistFlow(GaussianPreserving):
         `refine` is the argument of `GaussianPreservingFlow.inverse`. No correction improves on an exact inverse, so
         none is made.
         """
-        return untwist_chain(self._checked(s), *self._chain())
+        return untwist_chain(self.points(s), *self._chain())
 
     @torch.no_grad()
     def exact_log_det(self, z: Tensor, chunk: int = 1024) -> Tensor:
@@ -98,7 +98,7 @@ class TwistFlow(GaussianPreserving):
 
         0 but for rounding.
         """
-        return exact_chain_log_det(self._checked(z), *self._chain(), chunk)
+        return exact_chain_log_det(self.points(z), *self._chain(), chunk)
 
     def extra_repr(self) -> str:
         """Shown by print."""
@@ -109,11 +109,3 @@ class TwistFlow(GaussianPreserving):
         changes = change_frames(orthogonal(self.frames), self.rotation)
         second = [None] * self.n_layers if self.second is None else self.second.functions()
         return changes, self.first.functions(), second
-
-    def _checked(self, z: Tensor) -> Tensor:
-        if z.ndim != 2 or z.shape[1] != self.dim:
-            raise BadInput(
-                f"a twist flow of dimension {self.dim} needs points of shape (n, {self.dim}), and got "
-                f"{tuple(z.shape)}; give one particle per row"
-            )
-        return z

@@ -139,6 +139,8 @@ def test_points_of_another_dtype_say_what_to_type_and_arrays_work() -> None:
     frozen, x = FrozenFlow(Good()), torch.randn(7, DIM, dtype=torch.float64)
     with pytest.raises(FlowRefused, match=r"x\.to\(torch\.float32\)"):
         frozen(x)
+    with pytest.raises(FlowRefused, match=r"int32; type x\.to\(torch\.float32\)$"):
+        frozen(x.int())
     assert frozen(x.numpy())[0].dtype == torch.float32
     assert FrozenFlow(Good().double())(x)[0].dtype == torch.float64
 

@@ -382,3 +382,19 @@ def test_the_state_of_a_wrapped_flow_is_that_of_the_flow(wrapper: str) -> None:
     assert torch.equal(fresh.transport(z), made.transport(z)) and fresh.n_steps == made.n_steps
     with pytest.raises(RuntimeError, match="Unexpected"):
         fresh.load_state_dict({f"other.{name}": tensor for name, tensor in made.state_dict().items()})
+
+
+def test_points_as_people_have_them_are_taken_or_refused_in_a_sentence() -> None:
+    flow = make_flow("ridge", Chart.direct)
+    z = torch.randn(5, 3, dtype=DTYPE)
+    attempts = (flow, flow.transport, flow.inverse, flow.exact_log_det, flow.log_det_error, flow.escaped)
+    for attempt in (*attempts, flow.flow_trajectory):
+        with pytest.raises(BadInput, match=r"float64, and got points of torch.float32; type z\.to\(torch\.float64\)"):
+            attempt(z.float())
+        with pytest.raises(BadInput, match=r"type z\.to\(torch\.float64\)$"):  # no flow computes in integers
+            attempt(z.int())
+        with pytest.raises(BadInput, match=r"shape \(n, 3\), and got \(5, 2\)"):
+            attempt(z[:, :2])
+    assert torch.equal(flow.transport(z.numpy()), flow.transport(z))  # type: ignore[arg-type]
+    assert torch.equal(flow(z.tolist())[1], flow(z)[1])
+    assert torch.equal(flow.inverse(z.numpy()), flow.inverse(z))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gpot.errors import BadConfig, InverseNotAvailable
+from gpot.errors import BadConfig, BadInput, InverseNotAvailable
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.monge import MongeMap
 from gpot.gp.velocity import RidgeVelocity
@@ -125,3 +125,24 @@ def test_transport_takes_the_shorter_way(x: Tensor) -> None:
 def test_dimensions_must_agree() -> None:
     with pytest.raises(BadConfig, match="f has the dimension 2, and s has 3"):
         MongeMap(CubicFlow(2), make_gp(3))
+
+
+def test_points_of_another_dtype_are_refused_by_the_inverse_too(x: Tensor) -> None:
+    monge = MongeMap(CubicFlow(), make_gp())
+    with pytest.raises(BadInput, match=r"type z\.to\(torch\.float64\)"):
+        monge.inverse(x.float())
+    assert monge.inverse(x.numpy()).dtype == DTYPE  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_the_state_of_a_wrapped_map_is_that_of_the_map(x: Tensor, wrapper: str) -> None:
+    made = MongeMap(CubicFlow(), make_gp())
+    for part in ("flow", "gp", None):
+        fresh = MongeMap(CubicFlow(), make_gp())
+        assert not torch.equal(fresh.transport(x), made.transport(x))
+        saved = (made if part is None else made.get_submodule(part)).state_dict()
+        (fresh if part is None else fresh.get_submodule(part)).load_state_dict(
+            {wrapper + name: tensor for name, tensor in saved.items()}
+        )
+        compared = (fresh, made) if part is None else (fresh.get_submodule(part), made.get_submodule(part))
+        assert torch.equal(compared[0](x)[0], compared[1](x)[0])

@@ -26,6 +26,15 @@ from gpot.errors import GpotError
 from gpot.places import CONFIGS
 from gpot.sweeps.jobs import Function, SweepFolder, conclude, folder_name, in_sweep, run_job
 
+_RESOLVED = re.compile(r"(\w+) raised while resolving interpolation: (.*?)\s*(?=\n\s+full_key:|$)", re.DOTALL)
+_NO_OPTION = re.compile(r"missing mandatory value: \w+\n\s+full_key: (\w+)\.")
+
+
+def _listedof(group: str) -> str:
+    """The files of a group that a user may choose."""
+    names = (path.stem for path in sorted((CONFIGS / group).glob("*.yaml")))
+    return ", ".join(name for name in names if not name.startswith("base"))
+
 
 def explain(error: BaseException) -> str:
     """One readable message: gpot's own error where there is one, else the error and its causes; for an unknown key, the
@@ -41,6 +50,10 @@ def explain(error: BaseException) -> str:
         lines = [str(own), *dict.fromkeys(line for e in chain if (line := options(e)))]
         return f"{type(own).__name__}: " + "\n".join(lines)
     text = "\n".join(dict.fromkeys(str(e).strip() for e in chain))
+    if resolved := _RESOLVED.search(text):  # an error of gpot, of which OmegaConf hands on the words alone
+        return f"{resolved.group(1)}: {resolved.group(2)}"
+    if (missing := _NO_OPTION.search(text)) and (listed := _listedof(missing.group(1))):
+        return f"The group {missing.group(1)} has no option. Type {missing.group(1)}=OPTION, one of {listed}."
     match = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text)
     owner = getattr(schema, match.group(2), None) if match else None
     if match and dataclasses.is_dataclass(owner):

@@ -34,6 +34,11 @@ def to_config(tree: DictConfig, root: str | None, typed: Sequence[str] = ()) -> 
     refuse_added_keys(config)
     read_paths(vars(config))
     if config.pretrained is not None:
+        if not config.pretrained.strip():
+            raise BadConfig(
+                "pretrained was to be a folder of released models, and is empty. Type pretrained=null to train from "
+                "nothing, or pretrained=PATH."
+            )
         config.pretrained = os.path.expanduser(config.pretrained)
     check(config, rules_of(root))
     return config

@@ -26,6 +26,8 @@ def quoted(override: str) -> str:
 
 def advice(error: OverrideParseException) -> str:
     """One sentence for an override that cannot be read."""
+    if re.fullmatch(r"\+{0,2}[\w.@/]+", error.override or ""):
+        return f"The option {error.override} has no value. Type {error.override}=VALUE."
     return (
         f"The option {error.override} cannot be read: a value with blanks, =, ~, commas, brackets, quotes or accents "
         f"is quoted twice, for Hydra and for the shell. If it is one value, type {quoted(error.override)}."

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import compose
 from gpot.config.quoting import quoted
@@ -60,3 +61,28 @@ def test_an_empty_path_is_refused_and_an_empty_variable_is_none(monkeypatch: pyt
         assert compose("train_flow", []).paths.data == folder
     monkeypatch.delenv("GPOT_DATA")
     assert compose("train_flow", []).paths.data == "outputs/data"
+
+
+def test_an_empty_folder_of_released_models_is_not_the_current_one() -> None:
+    for empty in ("", "''", "'  '"):
+        with pytest.raises(BadConfig, match=r"is empty\. Type pretrained=null to train from nothing"):
+            compose("train_flow", [f"pretrained={empty}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["gp.n_steps"], "The option gp.n_steps has no value. Type gp.n_steps=VALUE."),
+        (["~gp"], "The group gp has no option. Type gp=OPTION, one of mlp, ridge, "),
+        (
+            ["dataset=array", "dataset.path=none.npy"],
+            "BadConfig: 'none.npy' was to hold points (n, d), and there is no such file. Check the path.\n"
+            "On the command line: dataset.path=...",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_without_the_words_of_the_parser(overrides: list[str], said: str) -> None:
+    with pytest.raises((BadConfig, HydraException, OmegaConfBaseException)) as caught:
+        compose("train_gp", overrides)
+    text = explain(caught.value)
+    assert text.startswith(said) and "full_key" not in text

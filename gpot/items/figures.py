@@ -6,7 +6,6 @@ Each function takes what a figure is drawn from, and returns the paths that it w
 from __future__ import annotations
 
 import copy
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -215,11 +214,10 @@ def _optimum(optimum: Optimum | None, results: Results, stem: Path) -> list[Path
     if optimum is None:
         return []
     floor = optimum["flow"]
-    spreads = [math.nan if point["spread"] is None else point["spread"] for point in floor]
     aiming = [result for result in results if result.row.row.moves or result.row.key == "cpflow"]
     costs = {_name(result): statistics.fmean(m["cost"] for m in result.metrics) for result in aiming}
     figure = optimum_figure(
-        [p["n"] for p in floor], [p["mean"] for p in floor], spreads, costs,
+        [p["n"] for p in floor], [p["mean"] for p in floor], [p["spread"] for p in floor], costs,
         ("data to N(0, I)", optimum["gaussian"][-1]["mean"]),
     )  # fmt: skip
     return save_figure(figure, stem)

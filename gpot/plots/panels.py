@@ -185,22 +185,23 @@ def energy_panel(
 
 
 def optimum_panel(
-    ax: Axes, sizes: ArrayLike, means: ArrayLike, spreads: ArrayLike, costs: Mapping[str, float],
+    ax: Axes, sizes: ArrayLike, means: ArrayLike, spreads: Sequence[float | None], costs: Mapping[str, float],
     anchor: tuple[str, float] | None = None,
 ) -> None:  # fmt: skip
     """Exact discrete optimal transport at several sizes, and the cost of each map beside it.
 
     Arguments:
-        sizes, means, spreads (k,): numbers of points, mean and spread of the least cost over repeats.
+        sizes, means, spreads (k,): numbers of points, mean and spread of the least cost over repeats; None for one.
         costs: printed name of a map -> its cost.
         anchor: printed name and value of an optimum that is known otherwise.
     """
     lengths: dict[str, int] = {}
-    sizes, means, spreads = (
-        expect(name, array, ("k",), lengths)
-        for name, array in (("sizes", sizes), ("means", means), ("spreads", spreads))
+    known = [0.0 if spread is None else spread for spread in spreads]
+    sizes, means, bars = (
+        expect(name, array, ("k",), lengths) for name, array in (("sizes", sizes), ("means", means), ("spreads", known))
     )
-    ax.errorbar(sizes, means, spreads, fmt="o-", color=INK, capsize=3.0, markersize=4.5, label="discrete optimum")
+    bars[[spread is None for spread in spreads]] = np.nan  # no bar
+    ax.errorbar(sizes, means, bars, fmt="o-", color=INK, capsize=3.0, markersize=4.5, label="discrete optimum")
     if anchor is not None:
         ax.axhline(anchor[1], color=PALE, linewidth=4.0, alpha=0.5, label=f"{anchor[0]}: {anchor[1]:.3f}", zorder=0)
     for k, (name, cost) in enumerate(sorted(costs.items(), key=lambda entry: -entry[1])):

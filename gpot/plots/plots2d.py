@@ -98,7 +98,7 @@ class Figure4Column:
 
 @styled()
 def optimum_figure(
-    sizes: ArrayLike, means: ArrayLike, spreads: ArrayLike, costs: Mapping[str, float],
+    sizes: ArrayLike, means: ArrayLike, spreads: Sequence[float | None], costs: Mapping[str, float],
     anchor: tuple[str, float] | None = None,
 ) -> Figure:  # fmt: skip
     """`optimum_panel` on a figure of its own."""

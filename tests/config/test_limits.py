@@ -14,6 +14,7 @@ import pytest
 from gpot.config import Config, compose
 from gpot.entry import ends_well, entry, storage_trouble
 from gpot.errors import BadConfig, DataMissing
+from gpot.items.figures import _optimum
 from gpot.report.tables import markdown
 from gpot.stages.stage import open_workshop
 
@@ -104,3 +105,9 @@ def test_the_spread_of_one_value_is_a_dash() -> None:
     point = {"n": 50, "mean": 1.0, "spread": None, "repeats": 1}
     text = markdown({"item": "fig4", "rows": [], "optimum": {"flow": [point], "gaussian": [point]}})
     assert "1.000 ± –" in text
+
+
+def test_the_picture_of_one_repeat_is_drawn(tmp_path: Path) -> None:
+    point = {"n": 50, "mean": 1.0, "spread": None, "repeats": 1}
+    written = _optimum({"flow": [point], "gaussian": [point]}, [], tmp_path / "optimum")
+    assert [path.suffix for path in written] == [".png", ".pdf"] and all(path.stat().st_size for path in written)

@@ -8,8 +8,9 @@ import pytest
 
 from gpot.config import compose
 from gpot.maths.charts import count_outside, to_cube
-from gpot.stages.flow import flow_stage, load_flow
-from gpot.stages.points import points_of, points_stage
+from gpot.stages.flow import load_flow
+from gpot.stages.pipeline import Pipeline
+from gpot.stages.points import points_of
 from gpot.stages.stage import open_workshop
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -24,8 +25,8 @@ def test_no_code_lies_beyond_the_wall_of_the_cube(
     monkeypatch.chdir(tmp_path)
     options = ["budget=smoke", "models=toy", "pretrained=null"]
     config = compose("report", [*options, f"experiment={experiment}", f"seed={seed}"])
-    workshop = open_workshop(config)
-    points = points_of(workshop.make(points_stage(config)))
-    flow = load_flow(config, workshop.make(flow_stage(config)))
+    workshop, pipeline = open_workshop(config), Pipeline(config)
+    points = points_of(workshop.make(pipeline.points))
+    flow = load_flow(config, workshop.make(pipeline.flow))
     z = flow.transform(points)
     assert count_outside(to_cube(z)) == 0 and z.abs().max() < 4.0

@@ -47,8 +47,8 @@ $(READY): requirements.lock pyproject.toml
 test: $(READY) ## run the whole test suite (no network needed)
 	$(ONE_THREAD) $(PY) -m pytest $(if $(ONE_THREAD),-n $(JOBS) --dist loadfile)
 
-test-libraries: $(LIBRARIES)/.ready ## run the tests of flows of zuko, nflows, normflows, Pyro, FrEIA and torchflows, in an environment of their own
-	$(LIBRARIES)/bin/python -m pytest tests/libraries
+test-libraries: $(LIBRARIES)/.ready ## run the tests of flows of zuko, nflows, normflows, Pyro, FrEIA and torchflows, and of parquet, in an environment of their own
+	$(LIBRARIES)/bin/python -m pytest tests/libraries tests/data/test_tables.py tests/library/test_units.py
 
 $(LIBRARIES)/.ready: $(READY) requirements-libraries.lock
 	$(PY) -m venv --clear $(LIBRARIES)

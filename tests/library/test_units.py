@@ -144,3 +144,19 @@ def test_command_reports_by_the_names_of_a_file(tmp_path: Path, monkeypatch, cap
     assert "charge" in capsys.readouterr().out
     written = json.loads((tmp_path / "map" / "report.json").read_text())
     assert [c["name"] for c in written["units"]["columns"]] == ["mass", "charge"] == written["columns"]
+
+
+def test_command_reads_parquet(tmp_path: Path, monkeypatch, capsys) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="parquet is read by pyarrow: pip install 'gpot[tables]'")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flow.py").write_text("from tests.library.test_units import Shear\nload = Shear\n")
+    mass, charge = points(300).T
+    parquet.write_table(pyarrow.table({"mass": mass, "comment": ["x"] * 300, "charge": charge}), "points.parquet")
+    arguments = ["flow.py:load", "points.parquet", "--standardized", "--steps", "2", "--quiet", "--out", "map"]
+    assert command.main(arguments) == 1 and "--columns mass,charge" in capsys.readouterr().err
+    assert command.main([*arguments, "--columns", "mass,charge"]) == 0
+    written = json.loads((tmp_path / "map" / "report.json").read_text())
+    assert [(c["name"], c["mean"]) for c in written["units"]["columns"]] == [
+        ("mass", pytest.approx(mass.mean())), ("charge", pytest.approx(charge.mean()))
+    ]  # fmt: skip

@@ -60,12 +60,17 @@ def monge_between(
 ) -> MongeBetween:
     r"""T = g^-1 o s o f of least E c(x, T(x)), f = `source`, g = `target`; `.report` says how good it is.
 
-    Arguments: cost: |x - y|^2 by default; a name or a function, see :func:`gpot.maths.costs.as_cost`. gp: s with fresh
-    parameters, by default a ridge field of 128 neurons in the chart `direct` with 5 time steps. n: prior samples, used
-    over and over; n_held_out: further ones, behind the choice of the best parameters and the report. steps,
-    batch_size, lr: of Adam; a gradient is clipped to the norm 10. tolerance: of the mean log-determinant error, nats;
-    max_steps: the finest time grid. time_limit: seconds of the descent, which ends there (the best parameters until
-    then are the result). progress: called at each look with steps done, steps, held-out cost.
+    Arguments:
+        source, target: f and g.
+        cost: |x - y|^2 by default; a name or a function, see :func:`gpot.maths.costs.as_cost`.
+        gp: s with fresh parameters, by default a ridge field of 128 neurons in the chart `direct` with 5 time steps.
+        n: prior samples, used over and over.
+        n_held_out: further ones, behind the choice of the best parameters and the report.
+        steps, batch_size, lr: of Adam; a gradient is clipped to the norm 10.
+        tolerance: of the mean log-determinant error, nats.
+        max_steps: the finest time grid.
+        time_limit: seconds of the descent, which ends there (the best parameters until then are the result).
+        progress: called at each look with steps done, steps, held-out cost.
     Raises: FidelityLost where no parameters kept the law, TrainingDiverged where a loss is not finite, BadInput where
     more than 1 % of the points have no image.
     """

@@ -81,8 +81,10 @@ def sibling(
 ) -> Config:
     """The report config of another experiment, with everything else as typed for this one.
 
-    Arguments: groups: other options of these, as they stand in their files. untyped: groups of which nothing that was
-    typed is kept. for_settings: nothing is made of it, so it may ask for more data than there is.
+    Arguments:
+        untyped: groups of which nothing that was typed is kept.
+        for_settings: nothing is made of it, so it may ask for more data than there is.
+        groups: other options of these, as they stand in their files.
     """
     changed = {"experiment": experiment} | groups
     left_out = {*changed, *untyped}

@@ -42,12 +42,18 @@ class GapBound:
 def fenchel_young_bound(
     x: Tensor, z: Tensor, x_held_out: Tensor, z_held_out: Tensor, fit: PotentialFit | None = None, seed: int = 0
 ) -> GapBound:
-    r"""The bound of the map behind pairs z = T(x): fitted on x, z (n, d), reported on the held-out pairs (m, d).
+    r"""The bound of the map behind pairs z = T(x), fitted on some and reported on others.
 
     .. math:: E |x - T(x)|^2 - W_2^2 \le 2\, E\,[ u(z) + u^*(x) - \langle x, z \rangle ]
 
     The result is no worse than the bound of means and covariances (:func:`choose_potential`); the held-out pairs take
-    no part in the fit or the choice. One seed fixes it.
+    no part in the fit or the choice.
+
+    Arguments:
+        x, z: pairs, shape (n, d).
+        x_held_out, z_held_out: pairs, shape (m, d).
+        fit: how the potential is fitted.
+        seed: fixes the result.
     Departure: ours; the paper judges optimality by the cost alone.
     """
     return bound_by(choose_potential(x, z, fit or PotentialFit(), seed), x_held_out, z_held_out)

@@ -102,9 +102,12 @@ def optimum_series(
 ) -> list[OptimumPoint]:
     """W_2^2 at each of `sizes`, over `repeats` solutions with points of their own.
 
-    Arguments: sample: n -> two clouds of n fresh points (n, d), independent of each other or pairs (see `discrete_w2`),
-    and of all drawn before; its generators are the caller's, so that one seed fixes the series. A cloud of another
-    length is an error.
+    Arguments:
+        sample: n -> two clouds of n fresh points (n, d), independent of each other or pairs (see `discrete_w2`), and of
+            all drawn before; its generators are the caller's, so that one seed fixes the series. A cloud of another
+            length is an error.
+        sizes: n of each problem.
+        repeats: solutions of each.
     """
     if repeats < 1 or any(n < 1 for n in sizes):
         raise BadInput(f"a series needs sizes and repeats of at least 1, and got {list(sizes)}, repeats={repeats}")

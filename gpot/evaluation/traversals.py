@@ -25,9 +25,14 @@ def traversal_codes(codes: Tensor, values: Tensor) -> Tensor:
 
     .. math:: \mathrm{result}_{a i j l} = v_j \text{ if } l = i, \quad c_{a l} \text{ otherwise}
 
-    Arguments: codes c (m, d). values v (k,), finite; taken to the dtype and device of the codes. The values are places,
-    not steps away from the code: the paper's seven are linspace(-1.75, 1.75), the same for all coordinates.
-    Returns: (m, d, k, d). A code that is not finite stays so.  Raises: BadInput for other shapes or values.
+    The values are places, not steps away from the code: the paper's seven are linspace(-1.75, 1.75), the same for all
+    coordinates.
+
+    Arguments:
+        codes: c, shape (m, d).
+        values: v, shape (k,), finite; taken to the dtype and device of the codes.
+    Returns: (m, d, k, d). A code that is not finite stays so.
+    Raises: BadInput for other shapes or values.
     """
     if codes.ndim != 2 or codes.numel() == 0 or not codes.is_floating_point():
         raise BadInput(f"codes to traverse are a float tensor (m, d), and got {_kind(codes)}. Pass one row per image.")
@@ -72,7 +77,8 @@ def image_change(images: Tensor) -> Tensor:
 
     The step is part of the measure: compare rows that were traversed with the same values.
 
-    Arguments: images I (..., k, C, S, S), k >= 2.
+    Arguments:
+        images: I, shape (..., k, C, S, S), k >= 2.
     Returns: (...), float64. A step to or from an image that is not finite is left out of the mean, which is then over
     fewer steps (say how many images with `lost`); NaN where no step is left.
     Raises: BadInput for fewer dimensions or a single column.

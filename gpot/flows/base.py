@@ -39,8 +39,10 @@ class FrozenFlow(nn.Module):
     detached from x. The wrapped module is the attribute `flow`. Every result has its shapes checked, and a log_det
     (n, 1) is squeezed. A flow that is not of gpot is looked at on a few rows when it is frozen: see `meeting`.
 
-    Arguments: flow: the module; it is frozen in place. graph: whether results may be differentiated in x. check:
-    whether to look at it now (None: where it is not of gpot).
+    Arguments:
+        flow: the module; it is frozen in place.
+        graph: whether results may be differentiated in x.
+        check: whether to look at it now (None: where it is not of gpot).
     """
 
     def __init__(self, flow: nn.Module, graph: bool = False, check: bool | None = None) -> None:

@@ -25,7 +25,13 @@ class AmortizedFlow(GaussianPreserving):
 
     A network of one hidden layer gives bias, gain and angles (:mod:`gpot.maths.contexts`) from the standardized
     context; at the start it gives no gain, bias or angle of its own. The Gaussian is kept at every context, to the
-    order of the time steps. Arguments: dim: d. context_dim: k. width: neurons of the field. hidden: of the network.
+    order of the time steps.
+
+    Arguments:
+        dim: d.
+        context_dim: k.
+        width: neurons of the field.
+        hidden: of the network.
     """
 
     n_steps: int

@@ -26,11 +26,18 @@ from gpot.maths.transport import exact_log_det
 class GaussianPreservingFlow(GaussianPreserving):
     r"""s(z) = Phi_{0 -> 1}(Q z), and its inverse.
 
-    Arguments: `velocity` gives dy/dt in every chart, or is the name of a family ("ridge", "mlp") with fresh weights
-    for the dimension `dim`; `n_steps` equal steps of `method`; `rotation` Q (d, d) or None for I. `on_escape` says what
-    to do when a particle leaves the cube (chart `cube` alone): "raise" `OutsideCube`, or "count": its row comes out as
-    NaN or infinity, and `escaped` counts such rows. The state dict holds the velocity, `rotation`, `steps` (the number
-    of steps) and `made_in` (chart and method), so a loaded flow is the same map; one made in another chart is refused.
+    The state dict holds the velocity, `rotation`, `steps` (the number of steps) and `made_in` (chart and method), so a
+    loaded flow is the same map; one made in another chart is refused.
+
+    Arguments:
+        velocity: gives dy/dt in every chart, or is the name of a family ("ridge", "mlp") with fresh weights.
+        chart: in which it is integrated.
+        n_steps: equal steps.
+        method: of each step.
+        rotation: Q, shape (d, d), or None for I.
+        on_escape: what to do when a particle leaves the cube (chart `cube` alone): "raise" `OutsideCube`, or "count":
+            its row comes out as NaN or infinity, and `escaped` counts such rows.
+        dim: d, of a velocity that is named.
     Departure: the paper has no rotation and no chart but `cube`. The released code clips s to |s_i| <= 5.29.
 
     >>> GaussianPreservingFlow("ridge", dim=3).n_steps

@@ -20,9 +20,12 @@ LARGEST_LOSS = 0.01  # share of draws outside the image of f above which `sample
 class MongeMap(nn.Module):
     """x -> s(f(x)): the density of f at a smaller transport cost. It is itself a flow (`forward`, `inverse`, `dim`).
 
-    Arguments: flow: f, of gpot or of another library (see :func:`gpot.flows.adapt`); it is frozen in place, and looked
-    at on a few rows first (:mod:`gpot.flows.handshake`). gp: s. Results may be differentiated in x.
-    Points are tensors (n, d) of the dtype of f; NumPy arrays are converted to it.
+    Results may be differentiated in x. Points are tensors (n, d) of the dtype of f; NumPy arrays are converted to it.
+
+    Arguments:
+        flow: f, of gpot or of another library (see :func:`gpot.flows.adapt`); it is frozen in place, and looked at on a
+            few rows first (:mod:`gpot.flows.handshake`).
+        gp: s.
     """
 
     flow: FrozenFlow

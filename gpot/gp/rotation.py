@@ -68,7 +68,12 @@ def descend_rotation(objective: Callable[[Tensor], Tensor], starts: Sequence[Ten
     .. math:: Q = Q_0 \exp(A - A^\top), \qquad A \in R^{d \times d} \text{ from } 0
 
     The exponential of a skew matrix is a rotation, so det Q = det Q_0: a reflection among the starts stays one.
-    Arguments: objective: Q -> 0-dim, differentiable. Returns: Q, of no larger objective than any start.
+
+    Arguments:
+        objective: Q -> 0-dim, differentiable.
+        starts: orthogonal matrices (d, d).
+        iterations: of L-BFGS.
+    Returns: Q, of no larger objective than any start.
     """
     with torch.no_grad():
         values = [objective(q).item() for q in starts]

@@ -51,7 +51,11 @@ class StackedAngles(nn.Module):
 class TwistFlow(GaussianPreserving):
     r"""s = T_L o ... o T_1 o Q, each T_l a twist coupling in its own orthonormal frame, and its inverse.
 
-    Arguments: `dim` d >= 3; `n_layers` L; `width` of the hidden layer of each angle; `rotation` Q (d, d) or None for I.
+    Arguments:
+        dim: d >= 3.
+        n_layers: L.
+        width: of the hidden layer of each angle.
+        rotation: Q, shape (d, d), or None for I.
     Parameters: `frames` F (L, d, d), the frame of a layer being exp(F - F^T); `first`, `second` (None for d = 3, where
     there is one plane): the angles of the two halves of each layer. Start: angle 0, so s = Q; F ~ N(0, 1/d), with which
     the eigenvalues of exp(F - F^T) spread over the whole circle and no two layers share a frame. The state dict holds

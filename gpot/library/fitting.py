@@ -69,9 +69,9 @@ def fit(
     The flow is adapted by its type (:func:`gpot.adapt`), frozen in place, and looked at on a few rows first; one that
     does not keep to the convention is refused with nothing trained. s is the best rotation, in closed form, then a
     velocity trained by Adam over one cycle on pairs (x, f(x)): samples of the flow's own law, x = f^-1(z), wherever f
-    has an inverse, since a table of data is soon learned by heart; else data. The law is guarded as in the experiments:
-    a validation that changes the density by more than `tolerance` nats on average is never kept. Training stops early
-    when the cost of held-out pairs stops falling, and what is returned is the best validation.
+    has an inverse, since a table of data is soon learned by heart; else data. The Gaussian is kept as in the
+    experiments: a validation that changes the density by more than `tolerance` nats on average is never kept. Training
+    stops early when the cost of held-out pairs stops falling, and what is returned is the best validation.
 
     Arguments: flow: of zuko, nflows, normflows, Pyro, FrEIA, torchflows, a Module with forward and inverse, or a pair
     of functions. x: data (n, d), a tensor, an array or a table; needed where f has no inverse, and otherwise for the

@@ -22,7 +22,10 @@ def contextual_ridge_field(w: Tensor, o: Tensor, bias: Tensor, gain: Tensor, alp
     .. math:: \dot z_i = \sum_j (\partial_j \psi_{ij} - z_j \psi_{ij}) = \sum_k g_k\, [\alpha_k (\beta_k \cdot Y_k) -
               \beta_k (\alpha_k \cdot Y_k)]_i, \qquad Y_k = (1 - h_k^2)\, w_k - h_k z.
 
-    Arguments: w, alpha, beta: (K, d); o: (K,); bias, gain: (n, K), or (1, K) for one context of all rows.
+    Arguments:
+        w, alpha, beta: shape (K, d).
+        o: shape (K,).
+        bias, gain: b(c) and g(c), shape (n, K), or (1, K) for one context of all rows.
     Returns: the velocity as a function of (t, z), z (n, d), for `integrate` in the chart `direct`.
     Departure: ours. With bias and gain the same for all rows it is `ridge_field` in that chart.
     """

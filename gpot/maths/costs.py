@@ -58,7 +58,10 @@ def smooth_l1(x: Tensor, y: Tensor, smoothing: float) -> Tensor:
 def mahalanobis(x: Tensor, y: Tensor, metric: Tensor) -> Tensor:
     r""":math:`(x - y)^\top M (x - y)` (mahalanobis1936, there with M the inverse of a covariance).
 
-    x, y (..., d), metric M (d, d), symmetric; returns (...).
+    Arguments:
+        x, y: shape (..., d).
+        metric: M, shape (d, d), symmetric.
+    Returns: shape (...).
     """
     difference = x - y
     return ((difference @ metric) * difference).sum(-1)

@@ -89,8 +89,13 @@ def sigmoid_layers(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple
 
 
 def first_bias(bias: Tensor, in_time: Tensor, t: Tensor | float) -> Tensor:
-    """Bias of a layer whose input has the time as one more component: shape (H,), or (n, H) for one time per
-    particle."""
+    """Bias of a layer whose input has the time as one more component.
+
+    Arguments:
+        bias, in_time: b and the weights of the time, shape (H,).
+        t: a number, or of shape () or (n,), one time per particle.
+    Returns: shape (H,), or (n, H) for one time per particle.
+    """
     if isinstance(t, Tensor) and t.ndim == 1:
         return bias + t[:, None] * in_time
     return bias + t * in_time

@@ -30,8 +30,11 @@ def total_derivative(field: Field, t: Tensor, y: Tensor, step: float | None = No
 
     .. math:: w = \frac{v(t + h, y + h\, v(t, y)) - v(t, y)}{h}
 
-    Arguments: t 0-dim, or (n,) for a field that takes one per row, y (n, d); `step` h defaults to 2 sqrt(eps) of the
-    dtype of y. The error is O(h).
+    Arguments:
+        field: v.
+        t: 0-dim, or (n,) for a field that takes one per row.
+        y: shape (n, d).
+        step: h, by default 2 sqrt(eps) of the dtype of y. The error is O(h).
     Returns: shape (n, d), differentiable in y and in the parameters of the field.
     Departure: X(t^{n+1}) of eq. (12) is one explicit Euler step from y, as in the released code, which uses the h of
     float32 for every dtype.
@@ -46,7 +49,10 @@ def total_derivative_exact(field: Field, t: Tensor, y: Tensor) -> Tensor:
 
     .. math:: w = \partial_t v + (\nabla v)\, v, \qquad (\nabla v)_{ij} = \partial_j v_i
 
-    Arguments: t 0-dim, or (n,) as above, y (n, d).
+    Arguments:
+        field: v.
+        t: 0-dim, or (n,) as above.
+        y: shape (n, d).
     Returns: shape (n, d), differentiable in y and in the parameters of the field.
     Departure: replaces eq. (12). The velocity is evaluated twice, as there.
     """
@@ -62,8 +68,10 @@ def antisymmetric_penalty(w: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
     Zero for all probes if and only if w is locally a gradient, that is, v solves Euler's equations (eq. 8).
     For a, b ~ N(0, I) the expectation is the squared Frobenius norm of J - J^T.
 
-    Arguments: w, y, a, b of shape (n, d), or anything that broadcasts to it for a and b; w must have been computed
-    from y with gradients enabled.
+    Arguments:
+        w: shape (n, d), computed from y with gradients enabled.
+        y: shape (n, d).
+        a, b: probes, shape (n, d) or what broadcasts to it.
     Returns: shape (n,). Where gradients are enabled it can be differentiated again.
     Departure: the released code shares one pair of probes over the whole batch; here the caller says (`euler_penalty`
     draws one pair per particle).

@@ -101,8 +101,13 @@ def conjugates(u: ConvexFunction, x: Tensor, z: Tensor, *, steps: int = 50, tole
 
 
 def newton_step(u: ConvexFunction, x: Tensor, a: Tensor, longest: float) -> Tensor:
-    """One Newton step of every row towards the argmax of <x, a> - u(a), none longer than `longest`: what keeps the
-    argmax of slowly changing u. Returns: shape (n, d), without a graph."""
+    """One Newton step of every row towards the argmax of <x, a> - u(a): what keeps the argmax of slowly changing u.
+
+    Arguments:
+        x, a: shape (n, d).
+        longest: no step is longer.
+    Returns: shape (n, d), without a graph.
+    """
     with torch.no_grad():
         gradient, hessian = u.gradient_and_hessian(a)
         step = _solve(hessian, x - gradient)
@@ -114,6 +119,10 @@ def envelope_gap(u: ConvexFunction, x: Tensor, z: Tensor, a: Tensor) -> Tensor:
 
     At the argmax a the derivative of u^*(x) in a parameter is that of -u(a) with a held fixed (the envelope theorem):
     no derivative of the argmax is needed, and an error in a is of second order. The value is at most the gap.
+
+    Arguments:
+        x, z: the pairs, shape (n, d).
+        a: where <x, a> - u(a) is largest, or nearly, shape (n, d).
     """
     both = u.value(torch.cat([z, a]))
     return both[: len(z)] - both[len(z) :] - ((z - a) * x).sum(1)

@@ -113,8 +113,11 @@ def inverted(
 
     .. math:: y_0 = \Psi(\text{target}), \qquad y \leftarrow y + \Psi(\text{target}) - \Psi(\Phi(y))
 
-    Arguments: there: Phi. back: Psi. refine: corrections; each costs two integrations and multiplies the error by
-    O(h^order), since Psi o Phi = id + O(h^order): a few reach rounding.
+    Arguments:
+        there: Phi.
+        back: Psi.
+        refine: corrections; each costs two integrations and multiplies the error by O(h^order), since Psi o Phi = id +
+            O(h^order): a few reach rounding.
     Departure: the released code has no correction. (y <- y - (Phi(y) - target) diverges where Phi is far from the
     identity.)
     """

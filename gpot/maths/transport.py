@@ -63,7 +63,10 @@ def gelbrich(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Te
 
     with equality for two Gaussians (Bures). The last trace is the nuclear norm of A^{1/2} B^{1/2}.
 
-    Arguments: means (d,), covariances (d, d). Returns: 0-dim.
+    Arguments:
+        mean_a, mean_b: shape (d,).
+        cov_a, cov_b: A and B, shape (d, d).
+    Returns: 0-dim.
     """
     cross = torch.linalg.matrix_norm(_square_root(cov_a) @ _square_root(cov_b), ord="nuc")
     return ((mean_a - mean_b) ** 2).sum() + cov_a.trace() + cov_b.trace() - 2.0 * cross
@@ -74,7 +77,9 @@ def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
     .. math:: J_{nij} = \partial f_i(x_n) / \partial x_{nj}
 
-    Arguments: fn takes (n, d) to (n, d'), row n of its output depending on row n of its input alone; x (n, d).
+    Arguments:
+        fn: takes (n, d) to (n, d'), row n of its output depending on row n of its input alone.
+        x: shape (n, d).
     Returns: shape (n, d', d).
     """
     basis = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)

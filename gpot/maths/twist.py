@@ -66,14 +66,26 @@ def plane_features(planes: Tensor, others: Tensor) -> Tensor:
 
 
 def turn(planes: Tensor, angles: Tensor) -> Tensor:
-    """(p cos - q sin, p sin + q cos) in each plane. planes (n, 2 m), all p, then all q; angles (n, m)."""
+    """(p cos - q sin, p sin + q cos) in each plane.
+
+    Arguments:
+        planes: all p, then all q, shape (n, 2 m).
+        angles: shape (n, m).
+    """
     p, q = planes.chunk(2, dim=1)
     cos, sin = angles.cos(), angles.sin()
     return torch.cat((p * cos - q * sin, p * sin + q * cos), dim=1)
 
 
 def tanh_angles(weight_in: Tensor, bias_in: Tensor, weight_out: Tensor, bias_out: Tensor) -> AngleFunction:
-    """theta = V tanh(W x + b) + c. W (width, k), b (width,), V (m, width), c (m,)."""
+    """theta = V tanh(W x + b) + c.
+
+    Arguments:
+        weight_in: W, shape (width, k).
+        bias_in: b, shape (width,).
+        weight_out: V, shape (m, width).
+        bias_out: c, shape (m,).
+    """
 
     def angles(features: Tensor) -> Tensor:
         hidden = torch.addmm(bias_in, features, weight_in.mT).tanh()
@@ -105,7 +117,12 @@ def change_frames(frames: Tensor, rotation: Tensor) -> Tensor:
 
     .. math:: M_0 = Q_0 R, \qquad M_l = Q_l Q_{l-1}^T, \qquad M_L = Q_{L-1}^T
 
-    One product per layer instead of two. Arguments: frames Q (L, d, d), rotation R (d, d). Returns: M (L + 1, d, d).
+    One product per layer instead of two.
+
+    Arguments:
+        frames: Q, shape (L, d, d).
+        rotation: R, shape (d, d).
+    Returns: M, shape (L + 1, d, d).
     """
     after = torch.cat((frames, torch.eye(len(rotation), dtype=frames.dtype, device=frames.device)[None]))
     return after @ torch.cat((rotation[None], frames.mT))
@@ -114,7 +131,13 @@ def change_frames(frames: Tensor, rotation: Tensor) -> Tensor:
 def twist_chain(
     z: Tensor, changes: Tensor, first: Sequence[AngleFunction], second: Sequence[AngleFunction | None]
 ) -> Tensor:
-    """s = M_L twist_{L-1}( ... twist_0(M_0 z)). z (n, d), changes M (L + 1, d, d), L angle functions each; (n, d)."""
+    """s = M_L twist_{L-1}( ... twist_0(M_0 z)), shape (n, d).
+
+    Arguments:
+        z: shape (n, d).
+        changes: M, shape (L + 1, d, d), as :func:`change_frames` gives it.
+        first, second: L angle functions each.
+    """
     *into, out = changes.unbind()
     y = z
     for change, angles_a, angles_b in zip(into, first, second, strict=True):
@@ -134,7 +157,12 @@ def exact_chain_log_det(
     .. math:: \sum_l \log |\det M_l| + \log |\det \nabla\, \mathrm{twist}_l|
 
     The layers one by one, since the rounding of a log-determinant grows with the condition number, and that of a chain
-    is up to the product of those of its layers. Arguments as there; `chunk` as in `exact_log_det`. Returns: (n,).
+    is up to the product of those of its layers.
+
+    Arguments:
+        z, changes, first, second: of :func:`twist_chain`.
+        chunk: of :func:`gpot.maths.transport.exact_log_det`.
+    Returns: shape (n,).
     """
     *into, out = changes.unbind()
     y, total = z, torch.linalg.slogdet(out).logabsdet.expand(len(z))

@@ -58,7 +58,8 @@ def read_results(folder: Path) -> dict[str, Result]:
 class Numbers:
     """What templates call. Every look-up that finds nothing, or more than one row, is an error.
 
-    Arguments: results: name -> result: items of the paper (see `gpot.report.tables`), and whatever else commands write.
+    Arguments:
+        results: name -> result: items of the paper (see `gpot.report.tables`), and whatever else commands write.
     """
 
     def __init__(self, results: Mapping[str, Result]) -> None:
@@ -201,7 +202,8 @@ def render(template: str, numbers: Numbers, loader: jinja2.BaseLoader | None = N
 def documents(root: Path) -> dict[Path, str]:
     """Every generated document of a checkout, path -> text.
 
-    Arguments: root: the folder that holds README.md and docs/.
+    Arguments:
+        root: the folder that holds README.md and docs/.
     """
     numbers = Numbers(read_results(root / "docs" / "numbers"))
     return {
@@ -218,7 +220,9 @@ def templates(root: Path) -> list[Path]:
 def stale(root: Path, pages: Mapping[Path, str] | None = None) -> list[Path]:
     """The documents that differ from what their templates and results say.
 
-    Arguments: pages: what :func:`documents` gave for this root, where it is known already.
+    Arguments:
+        root: as of :func:`documents`.
+        pages: what that gave for this root, where it is known already.
     """
     expected = documents(root) if pages is None else pages
     return [path for path, text in expected.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]

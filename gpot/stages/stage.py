@@ -134,7 +134,9 @@ class Bench:
     def keep(self, network: nn.Module, train: Callable[[], Mapping[str, Any]] | None) -> dict[str, Any]:
         """Train a network, and keep its weights and the course of the training.
 
-        Arguments: network: what learns. train: trains it and returns metrics; None for one that came with its weights.
+        Arguments:
+            network: what learns.
+            train: trains it and returns metrics; None for one that came with its weights.
         """
         metrics: dict[str, Any] = {}
         if train is not None:

@@ -21,8 +21,13 @@ def content_key(
 ) -> str:
     """First 16 hexadecimal digits of the sha256 of the canonical JSON of the arguments.
 
-    Arguments: `version` of the stage's code, raised when the same config begins to mean another result; `config`,
-    resolved, of plain values; `inputs`, name and key of each artefact read; `data_hash`, of data from elsewhere.
+    Arguments:
+        stage: its name.
+        version: of its code, raised when the same config begins to mean another result.
+        config: resolved, of plain values.
+        inputs: name and key of each artefact read.
+        data_hash: of data from elsewhere.
+
     Canonical: keys sorted, enums by value, tuples as lists, numbers by value (`1e-3` is `0.001`; `5.0` is `5`, because
     YAML writes a learning rate of one either way). `True` is not `1`, and what JSON cannot say is refused.
 

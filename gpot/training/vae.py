@@ -22,8 +22,12 @@ def _values(terms: LossTerms) -> Tensor:
 class VAEModule(L.LightningModule):
     """The objective of third_party/btcvae/loss.py.
 
-    Arguments: network: what learns. config: weights of the objective. optimizer: Adam's settings. dataset_size: N of
-    the minibatch estimators. steps: optimizer steps of the whole run.
+    Arguments:
+        network: what learns.
+        config: weights of the objective.
+        optimizer: Adam's settings.
+        dataset_size: N of the minibatch estimators.
+        steps: optimizer steps of the whole run.
     """
 
     def __init__(

@@ -34,8 +34,12 @@ def displaced_log_density(log_density: Tensor, jacobian: Tensor, t: float) -> Te
 
     .. math:: \log p_t(x_t) = \log p(x) - \log |\det((1 - t)\, I + t\, T'(x))|
 
-    Arguments: log_density: log p(x) (n,). jacobian: T'(x) (n, d, d), as :func:`gpot.maths.transport.jacobian` or
-    `MongeBetween.jacobian` gives it. For a Monge map T' is symmetric and positive, so that the determinant is never 0.
+    For a Monge map T' is symmetric and positive, so that the determinant is never 0.
+
+    Arguments:
+        log_density: log p(x), shape (n,).
+        jacobian: T'(x), shape (n, d, d), as :func:`gpot.maths.transport.jacobian` or `MongeBetween.jacobian` gives it.
+        t: in [0, 1].
     Raises: BadInput where it is not positive: the paths of some points have crossed, and p_t has no such formula.
     """
     eye = torch.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)

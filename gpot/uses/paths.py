@@ -58,8 +58,11 @@ def map_path(gp: GaussianPreservingFlow, z: Tensor) -> MapPath:
 def law_preserving_path(flow: Flow, gp: GaussianPreservingFlow, x: Tensor) -> Tensor:
     r"""f^-1 o s_t o f: maps of the data space from (the rotation of) the identity on, that all keep the flow's law.
 
-    Arguments: x (n, d). Returns: (T, n, d) at the grid times; every time is a sample of the same law, though each
-    point moves.
+    Arguments:
+        flow: f.
+        gp: s.
+        x: shape (n, d).
+    Returns: (T, n, d) at the grid times; every time is a sample of the same law, though each point moves.
     """
     if flow.dim != gp.dim:
         raise BadInput(f"f has the dimension {flow.dim}, and s has {gp.dim}; take the s that was fitted to this flow")

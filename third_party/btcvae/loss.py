@@ -125,9 +125,14 @@ def btcvae_loss(
 ) -> LossTerms:
     """The objective of this module's docstring on one batch.
 
-    Arguments: logits, x: (B, C, S, S). mean, log_variance, z: (B, D). dataset_size: N. alpha, beta, gamma: the weights.
-    anneal: a. Returns: LossTerms; the reconstruction is Bernoulli cross-entropy summed over pixels, averaged over
-    images.
+    Arguments:
+        logits, x: shape (B, C, S, S).
+        mean, log_variance, z: shape (B, D).
+        dataset_size: N.
+        alpha, beta, gamma: the weights.
+        anneal: a.
+        estimator: of the decomposed divergence.
+    Returns: LossTerms; the reconstruction is Bernoulli cross-entropy summed over pixels, averaged over images.
     """
     reconstruction = functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
     log_qz_x, log_qz, log_prod_qz, log_pz = log_densities(z, mean, log_variance, dataset_size, estimator)

@@ -71,7 +71,10 @@ class Decoder(nn.Module):
 class BetaTCVAE(nn.Module):
     """Encoder and decoder.
 
-    Arguments: image_size: 32 or 64. channels: of an image. latent_dim: of a code.
+    Arguments:
+        image_size: 32 or 64.
+        channels: of an image.
+        latent_dim: of a code.
     """
 
     def __init__(self, image_size: int = 64, channels: int = 1, latent_dim: int = 10) -> None:

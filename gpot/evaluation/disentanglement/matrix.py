@@ -27,8 +27,11 @@ def finite_matrix(name: str, value: ArrayLike) -> Matrix:
 def train_and_test(
     codes_train: ArrayLike, factors_train: ArrayLike, codes_test: ArrayLike, factors_test: ArrayLike
 ) -> tuple[Matrix, Matrix, Matrix, Matrix]:
-    """Codes (n, d), (m, d) and factors (n, k), (m, k) of training and test images, as `finite_matrix` has them.
+    """Codes and factors of training and test images, as `finite_matrix` has them.
 
+    Arguments:
+        codes_train, codes_test: shapes (n, d) and (m, d).
+        factors_train, factors_test: shapes (n, k) and (m, k).
     Raises: BadInput for other shapes, NaN or infinity, rows or columns that do not match, or a factor that is constant.
     """
     codes = {"codes_train": codes_train, "codes_test": codes_test}

@@ -35,11 +35,14 @@ def adapt(
 ) -> nn.Module:
     """A flow as gpot knows it: `dim`, `forward(x) -> (z, log_det)` with z ~ N(0, I), `inverse(z) -> x`.
 
-    Arguments: flow: a flow of zuko, nflows, normflows, Pyro (or a torch TransformedDistribution), FrEIA or torchflows,
-    by its type; a pair of functions (forward, inverse), inverse None where there is none; a Module with forward and
-    inverse; any of these within DataParallel or torch.compile. context: of a conditional flow, one row. base: the law
-    of the codes, a torch distribution, where the flow does not know it itself. dim: d, where it does not know that.
-    log_det: "exact" replaces the flow's own by that of automatic differentiation.
+    Arguments:
+        flow: of zuko, nflows, normflows, Pyro (or a torch TransformedDistribution), FrEIA or torchflows, by its type; a
+            pair of functions (forward, inverse), inverse None where there is none; a Module with forward and inverse;
+            any of these within DataParallel or torch.compile.
+        context: of a conditional flow, one row.
+        base: the law of the codes, a torch distribution, where the flow does not know it itself.
+        dim: d, where it does not know that.
+        log_det: "exact" replaces the flow's own by that of automatic differentiation.
     """
     adapted = _adapted(_unwrapped(flow), context, base, dim)
     return adapted if log_det == "given" else ExactLogDet(adapted)

@@ -16,8 +16,12 @@ from gpot.flows.results import checked_inverse, checked_result
 class AdaptedFlow(nn.Module):
     """f = h o F: the foreign map F from x to the codes u of its base, then h from these to N(0, I).
 
-    A subclass gives `to_base` and `from_base`. Arguments: source: the foreign flow; a Module among the attributes, so
-    that its parameters are those of this flow. dim: d. base: the law of u, or None for N(0, I).
+    A subclass gives `to_base` and `from_base`.
+
+    Arguments:
+        source: the foreign flow; a Module among the attributes, so that its parameters are those of this flow.
+        dim: d.
+        base: the law of u, or None for N(0, I).
     """
 
     library = ""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tests.conftest import shared_path
 from third_party.ffjord import FFJORD
-from third_party.ffjord.model import Snapshot, _estimate_formula, _estimate_written, grid
+from third_party.ffjord.model import _estimate_formula, _estimate_written, grid
+from third_party.ffjord.network import Snapshot
 
 HIDDEN = [(7,), (8, 6), (7, 5, 6), (6, 5, 4, 5)]
 

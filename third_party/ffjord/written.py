@@ -5,7 +5,7 @@ evaluations in a step. Here an evaluation keeps its hidden layers, and each of i
 the tangent together. Values and derivatives are those of the plain formula, which is called where a derivative will
 itself be differentiated.
 
-Notation: as in :mod:`third_party.ffjord.model`, :math:`h_k = \sigma(W_k^\top h_{k-1} + b_k)` with :math:`h_{-1} = y`,
+Notation: as in :mod:`third_party.ffjord.network`, :math:`h_k = \sigma(W_k^\top h_{k-1} + b_k)` with :math:`h_{-1} = y`,
 slopes :math:`S_k = h_k (1 - h_k)`, tangents :math:`\tau_k = S_k \circ W_k^\top \tau_{k-1}` with :math:`\tau_{-1} = e`.
 One sample is a column: products with few rows are faster than those with few columns. Names that start with `g_` are
 gradients.

@@ -27,13 +27,12 @@ from gpot.tracking.loggers import open_logger
 from gpot.tracking.run import OpenLogger, Run, describe
 from gpot.tracking.run_logger import Description, RunLogger
 from gpot.training.history import keep_history
-from gpot.training.pace import Pace
+from gpot.training.pace import LONG, Pace
 from gpot.training.progress import duration
 
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
-_LONG = 3600.0  # seconds
 # What makes the result of a stage alone, for the error that says it is missing
 _COMMANDS = {
     "vae": typed("train_vae"),
@@ -167,12 +166,12 @@ class Workshop:
         artifact = self.store.find(stage.name, stage.key)
         if artifact is not None:
             return artifact
-        plan = list({part.key: part for part in self.missing(stage)}.values())
+        plan = self.plan([stage])
         for part in plan if needed_by else plan[:-1]:
             if self.upstream is Upstream.require and not part.on_demand:
                 what = f"stage {needed_by or stage.name} needs the result of stage {part.name}"
                 self.store.require(part.name, part.key, what, f"{_COMMANDS[part.name]} (or add upstream=make)")
-        self.announce([stage])
+        self._announce(plan)
         for part in plan:
             result = self._build(part)
         return result
@@ -180,9 +179,15 @@ class Workshop:
     def announce(self, stages: Sequence[Stage]) -> None:
         """Before it starts, say what is trained for these results and how long that takes here, measured over the first
         steps of each training. Each is said once; one that is alone says so itself (`gpot.training.fit`)."""
-        plan = {part.key: part for stage in stages for part in self.missing(stage) if part.pace is not None}
-        trainings = [part for key, part in plan.items() if key not in self._announced]
-        self._announced.update(plan)
+        self._announce(self.plan(stages))
+
+    def plan(self, stages: Sequence[Stage]) -> list[Stage]:
+        """What has no result yet of all that these need, each once, after those that it needs itself."""
+        return list({part.key: part for stage in stages for part in self._missing(stage)}.values())
+
+    def _announce(self, plan: Sequence[Stage]) -> None:
+        trainings = [part for part in plan if part.pace is not None and part.key not in self._announced]
+        self._announced.update(part.key for part in trainings)
         if len(trainings) < 2 or self.upstream is Upstream.require:
             return
         log.info("%d trainings before the result is there, timed over the first steps of each:", len(trainings))
@@ -194,18 +199,17 @@ class Workshop:
             seconds += pace.total
             log.info("  %s: %d steps, about %s", part.describe().name, pace.steps, duration(pace.total))
         log.info("  together about %s; what is interrupted goes on from its last checkpoint", duration(seconds))
-        if seconds > _LONG:
+        if seconds > LONG:
             log.warning(
                 "the trainings take about %s on this machine. %s takes the released models, models=toy trains frozen "
                 "models in seconds, and a GPU (device=gpu) is faster.", duration(seconds), f"pretrained={RELEASED}",
             )  # fmt: skip
 
-    def missing(self, stage: Stage) -> Iterator[Stage]:
-        """The stages that have no result yet, each after those that it needs; `stage` itself is the last."""
+    def _missing(self, stage: Stage) -> Iterator[Stage]:
         if self.store.find(stage.name, stage.key) is None:
             for part in stage.inputs:
                 for above in part.inputs if part.name in stage.partly else (part,):
-                    yield from self.missing(above)
+                    yield from self._missing(above)
             yield stage
 
     def _build(self, stage: Stage) -> Artifact:

@@ -24,7 +24,7 @@ from gpot.tracking.run_logger import RunLogger
 from gpot.training.callbacks import EpochSeed, StopWhenNotFinite
 from gpot.training.checkpoint import InPlace, LastCheckpoint, last_checkpoint
 from gpot.training.history import HISTORY, History
-from gpot.training.pace import TIMED_STEPS, pace
+from gpot.training.pace import LONG, TIMED_STEPS, pace
 from gpot.training.processes import train_in_processes
 from gpot.training.progress import EpochLines, duration, progress_callback
 from gpot.training.watch import LearningRate
@@ -172,14 +172,11 @@ def validation_interval(epochs: int) -> int:
     return next(k for k in range(max(1, epochs // _VALIDATIONS), 0, -1) if epochs % k == 0)
 
 
-_LONG = 3600.0  # seconds
-
-
 def _announce(module: L.LightningModule, data: ArrayDataModule, steps: int, name: str, precision: Precision) -> None:
     """Time a few steps, and say before a run on a CPU how long it will take; with emphasis if that is long."""
     batches = [data.train.__getitems__(rows) for rows, _ in zip(data.sampler, range(1 + TIMED_STEPS), strict=False)]
     seconds = pace(module, batches, steps, precision).total
-    if seconds < _LONG:
+    if seconds < LONG:
         log.info("%s: %d steps, about %s on this CPU", name, steps, duration(seconds))
         return
     log.warning(

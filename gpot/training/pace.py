@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gpot.config.choices import Precision
 
+LONG = 3600.0  # seconds on a CPU, from which on a training says what would be faster
 TIMED_STEPS = 3
 
 

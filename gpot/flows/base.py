@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gpot.errors import BadInput, FlowRefused, GpotWarning, InverseNotAvailable
-from gpot.flows.handshake import ROWS, Handshake, called, handshake
+from gpot.flows.handshake import ROWS, Handshake, handshake
 from gpot.flows.points import as_points, device_of, dtype_of
-from gpot.flows.results import checked_inverse, checked_points, checked_result
+from gpot.flows.results import checked_inverse, checked_points, checked_result, inverse_of
 from gpot.flows.weights import without_wrapper
 
 
@@ -117,7 +117,7 @@ def meet(flow: Any) -> Handshake | None:
     z = torch.randn(ROWS, flow.dim, generator=generator).to(dtype=dtype_of(flow), device=device_of(flow))
     with torch.no_grad():
         try:
-            x = checked_inverse(called(flow, "inverse", z), z, flow)
+            x = inverse_of(flow, z)
         except InverseNotAvailable:
             return _meet_on_a_guess(flow, z)
     kept = x.isfinite().all(1)

@@ -8,7 +8,6 @@ into a wrong number without a word. Every failure here is one sentence that name
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from gpot.errors import FlowRefused, InverseNotAvailable
 from gpot.flows.codes import Law, law_of
-from gpot.flows.results import checked_inverse, checked_result, name_of
+from gpot.flows.results import checked_inverse, checked_result, forward_of, inverse_of, jacobian_of, name_of
 from gpot.maths.transport import gaussian_log_density
 
 ROWS = 8  # of which the exact Jacobian is taken: a convention shows on any of them
@@ -64,7 +63,7 @@ def handshake(
     """
     name = name_of(flow)
     few = x[:ROWS]
-    z, log_det = checked_result(called(flow, "forward", few), few, flow)
+    z, log_det = forward_of(flow, few)
     _check_numbers(name, few, z, log_det)
     _check_the_same(flow, few, z, log_det)
     error, sign = _check_log_det(flow, few, z.detach(), log_det.detach(), orientation)
@@ -74,25 +73,6 @@ def handshake(
         law, law_notes = _check_law(flow, x, round_trip is not None, generator)
         notes += law_notes
     return Handshake(error, sign, round_trip, law, tuple(notes))
-
-
-def called(flow: Any, what: str, y: Tensor) -> Any:
-    """What a method of the flow returns for y, or one sentence in place of whatever it raised."""
-    method: Callable[[Tensor], Any] = flow.__call__ if what == "forward" else getattr(flow, what)
-    try:
-        return method(y)
-    except (FlowRefused, InverseNotAvailable):
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        missing = (
-            "argument" in reason and ("missing" in reason or "required" in reason)
-        ) or "context" in reason.lower()
-        without = getattr(flow, "context", 0) is None and "shape" in reason
-        hint = f"call it yourself on a tensor {tuple(y.shape)} of {y.dtype} on {y.device} to see where"
-        if missing or without:
-            hint = "a conditional flow needs its context: type gpot.fit(flow, context=c)"
-        raise FlowRefused(f"{what} of {name_of(flow)} fails on {len(y)} rows ({reason}); {hint}") from error
 
 
 def _check_numbers(name: str, x: Tensor, z: Tensor, log_det: Tensor) -> None:
@@ -117,7 +97,7 @@ def _check_numbers(name: str, x: Tensor, z: Tensor, log_det: Tensor) -> None:
 
 def _check_the_same(flow: Any, x: Tensor, z: Tensor, log_det: Tensor) -> None:
     name, slack = name_of(flow), 1e3 * torch.finfo(x.dtype).eps
-    again, again_log_det = checked_result(called(flow, "forward", x), x, flow)
+    again, again_log_det = forward_of(flow, x)
     if not torch.allclose(again, z, rtol=slack, atol=slack * 10):
         raise FlowRefused(
             f"{name} maps the same rows to codes that differ by {(again - z).abs().max().item():.2g}; it has noise or "
@@ -128,7 +108,7 @@ def _check_the_same(flow: Any, x: Tensor, z: Tensor, log_det: Tensor) -> None:
             f"log_det of {name} differs by {(again_log_det - log_det).abs().max().item():.2g} nats between calls: a "
             'trace estimator; ask the flow for its exact trace, or type gpot.fit(flow, log_det="exact")'
         )
-    alone, _ = checked_result(called(flow, "forward", x[:1]), x[:1], flow)
+    alone, _ = forward_of(flow, x[:1])
     if not torch.allclose(alone, z[:1], rtol=1e-2, atol=1e-2):
         raise FlowRefused(
             f"{name} maps a row to a code that depends on the other rows (off by "
@@ -179,38 +159,12 @@ def _check_log_det(flow: Any, x: Tensor, z: Tensor, log_det: Tensor, orientation
     return (claim - exact).abs().max().item(), direction
 
 
-def jacobian_of(flow: Any, x: Tensor) -> tuple[Tensor, bool]:
-    """df/dx (n, d, d) at each row, and whether it is exact: d reverse-mode passes, or central differences for a flow
-    that automatic differentiation does not see through."""
-    try:
-        with torch.enable_grad():
-            points = x.detach().clone().requires_grad_()
-            z = checked_result(flow(points), points, flow)[0]
-            rows = [
-                torch.autograd.grad(z[:, i].sum(), points, retain_graph=i + 1 < z.shape[1])[0]
-                for i in range(z.shape[1])
-            ]
-        return torch.stack(rows, 1).detach(), True
-    except (RuntimeError, NotImplementedError):
-        pass
-    step = torch.finfo(x.dtype).eps ** (1 / 3) * x.abs().mean().clamp(min=1e-3).item()
-    columns = []
-    with torch.no_grad():
-        for j in range(x.shape[1]):
-            up, down = x.clone(), x.clone()
-            up[:, j] += step
-            down[:, j] -= step
-            ends = [checked_result(flow(end), end, flow)[0] for end in (up, down)]
-            columns.append((ends[0] - ends[1]) / (up[:, j] - down[:, j])[:, None])
-    return torch.stack(columns, 2), False
-
-
 def _check_inverse(flow: Any, x: Tensor, z: Tensor) -> tuple[float | None, list[str]]:
     name = name_of(flow)
     if getattr(flow, "inverse", None) is None:
         return None, [f"{name} has no inverse: it is fitted on data, and has no samples"]
     try:
-        back = checked_inverse(called(flow, "inverse", z), z, flow)
+        back = inverse_of(flow, z)
     except InverseNotAvailable as error:
         return None, [str(error)]
     scale = x.std(0).clamp(min=1e-3) if len(x) > 1 else torch.ones_like(x[0])
@@ -230,7 +184,7 @@ def _check_inverse(flow: Any, x: Tensor, z: Tensor) -> tuple[float | None, list[
 def _check_law(flow: Any, x: Tensor, invertible: bool, generator: torch.Generator | None) -> tuple[Law, list[str]]:
     """The law of the codes of data, and what to say of it."""
     with torch.no_grad():
-        z = checked_result(called(flow, "forward", x), x, flow)[0]
+        z = forward_of(flow, x)[0]
         law = law_of(z, generator)
         if law.gaussian:
             return law, []

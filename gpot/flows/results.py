@@ -1,19 +1,49 @@
-"""What a flow of any library returns, in the shapes of gpot, or one sentence that says what it should have."""
+"""Calls of a flow of any library: what it returns, in the shapes of gpot, or one sentence on what it should have."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gpot.errors import FlowRefused
+from gpot.errors import FlowRefused, InverseNotAvailable
 from gpot.flows.points import device_of, dtype_of
 
 
 def name_of(flow: Any) -> str:
     """The flow as its owner knows it: adapters say what they adapt."""
     return str(getattr(flow, "source_name", type(flow).__name__))
+
+
+def forward_of(flow: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """(z, log_det) of x (n, d), checked; whatever the flow raises becomes one sentence."""
+    return checked_result(called(flow, "forward", x), x, flow)
+
+
+def inverse_of(flow: Any, z: Tensor) -> Tensor:
+    """x of z (n, d), likewise.  Raises: InverseNotAvailable where there is none."""
+    return checked_inverse(called(flow, "inverse", z), z, flow)
+
+
+def called(flow: Any, what: str, y: Tensor) -> Any:
+    """What a method of the flow returns for y, or one sentence in place of whatever it raised."""
+    method: Callable[[Tensor], Any] = flow.__call__ if what == "forward" else getattr(flow, what)
+    try:
+        return method(y)
+    except (FlowRefused, InverseNotAvailable):
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        missing = (
+            "argument" in reason and ("missing" in reason or "required" in reason)
+        ) or "context" in reason.lower()
+        without = getattr(flow, "context", 0) is None and "shape" in reason
+        hint = f"call it yourself on a tensor {tuple(y.shape)} of {y.dtype} on {y.device} to see where"
+        if missing or without:
+            hint = "a conditional flow needs its context: type gpot.fit(flow, context=c)"
+        raise FlowRefused(f"{what} of {name_of(flow)} fails on {len(y)} rows ({reason}); {hint}") from error
 
 
 def checked_result(result: Any, x: Tensor, flow: Any) -> tuple[Tensor, Tensor]:
@@ -73,3 +103,29 @@ def checked_points(x: Tensor, flow: Any, dim: int) -> Tensor:
     if x.device != device and isinstance(flow, torch.nn.Module) and any(True for _ in flow.parameters()):
         raise FlowRefused(f"{name} is on {device}, got points on {x.device}; type x.to('{device}')")
     return x
+
+
+def jacobian_of(flow: Any, x: Tensor) -> tuple[Tensor, bool]:
+    """df/dx (n, d, d) at each row, and whether it is exact: d reverse-mode passes, or central differences for a flow
+    that automatic differentiation does not see through."""
+    try:
+        with torch.enable_grad():
+            points = x.detach().clone().requires_grad_()
+            z = checked_result(flow(points), points, flow)[0]
+            rows = [
+                torch.autograd.grad(z[:, i].sum(), points, retain_graph=i + 1 < z.shape[1])[0]
+                for i in range(z.shape[1])
+            ]
+        return torch.stack(rows, 1).detach(), True
+    except (RuntimeError, NotImplementedError):
+        pass
+    step = torch.finfo(x.dtype).eps ** (1 / 3) * x.abs().mean().clamp(min=1e-3).item()
+    columns = []
+    with torch.no_grad():
+        for j in range(x.shape[1]):
+            up, down = x.clone(), x.clone()
+            up[:, j] += step
+            down[:, j] -= step
+            ends = [checked_result(flow(end), end, flow)[0] for end in (up, down)]
+            columns.append((ends[0] - ends[1]) / (up[:, j] - down[:, j])[:, None])
+    return torch.stack(columns, 2), False

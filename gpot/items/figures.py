@@ -77,12 +77,13 @@ class DrawnItem:
         """The map of a row, which its evaluation has made: of the first of its seeds."""
         row = result.row
         parts = row.pipelines[0].row(row.row)
-        return map_of(row.config, {stage.name: self.workshop.make(stage) for stage in parts})
+        return map_of(row.config, {stage.name: self.workshop.make(stage) for stage in parts.stages})
 
-    def data(self) -> Tensor:
-        """Held-out points, as many as a scatter plot can show."""
-        points = points_of(self.workshop.make(Pipeline(self.config).points))
-        return held_out(self.config.gp, self.config.evaluate, points)[:_PARTICLES]
+    def data(self, config: Config | None = None) -> Tensor:
+        """Held-out points, of the item or of the config of a row: as many as a scatter plot can show."""
+        config = config or self.config
+        points = points_of(self.workshop.make(Pipeline(config).points))
+        return held_out(config.gp, config.evaluate, points)[:_PARTICLES]
 
 
 def particles(drawn: DrawnItem) -> list[Path]:

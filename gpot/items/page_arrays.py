@@ -18,7 +18,6 @@ Models that the arrays are about are entries of `models` in the result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +25,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpot.evaluation.planar import carried_mesh, equal_frames
+from gpot.items.figures import DrawnItem
 from gpot.items.lineage import TRAINED, Lineage, history, model_entry
-from gpot.items.rows import RowResult
 from gpot.paper.items import Item
 from gpot.plots.style import polar_colours
-from gpot.stages.evaluate import held_out
-from gpot.stages.maps import map_of
-from gpot.stages.points import points_of
-from gpot.stages.stage import Workshop
-from gpot.store import Artifact
 
 _PARTICLES = 1200  # and 21 times: about 0.35 MB a view
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def behind_result(item: Item, results: Sequence[RowResult], workshop: Workshop) -> tuple[dict[str, Any], Arrays]:
+def behind_result(drawn: DrawnItem) -> tuple[dict[str, Any], Arrays]:
     """Entries `origin` and `models` of an item's result, and the arrays that the page shows of it."""
+    results, workshop = drawn.results, drawn.workshop
     lineage = Lineage.of(workshop.store, [artifact for result in results for artifact in result.artifacts])
     models: dict[tuple[str, str], dict[str, Any]] = {}
     arrays: Arrays = {}
@@ -61,8 +56,8 @@ def behind_result(item: Item, results: Sequence[RowResult], workshop: Workshop) 
                 if stage == "gp":
                     errors = workshop.make(pipeline.log_det_errors)
                     arrays[f"errors_{model.key}"] = errors.array("errors.npy")
-    if item in (Item.fig3, Item.fig4):
-        arrays |= _plane(results, lineage)
+    if drawn.config.report.item in (Item.fig3, Item.fig4):
+        arrays |= _plane(drawn)
     return {"origin": lineage.origin(), "models": list(models.values())}, arrays
 
 
@@ -75,27 +70,19 @@ def save_arrays(folder: Path, item: Item, arrays: Arrays) -> Path:
     return path
 
 
-def _plane(results: Sequence[RowResult], lineage: Lineage) -> Arrays:
+def _plane(drawn: DrawnItem) -> Arrays:
     """The GP flows of a result in the plane: held-out data on the Gaussian side, moved over time, and a mesh."""
     arrays: Arrays = {}
-    for number, result in enumerate(results):
+    for number, result in enumerate(drawn.results):
         if not result.row.row.moves:
             continue
-        parts = {stage: _part(lineage, result.artifact, stage) for stage in ("points", "flow", "gp")}
-        config = result.row.config
-        x = held_out(config.gp, config.evaluate, points_of(parts["points"]))[:_PARTICLES]
+        x = drawn.data(result.row.config)[:_PARTICLES]
         if not arrays:
             arrays["points"] = x.numpy()
             arrays["colours"] = (255 * polar_colours(x.numpy())).round().astype(np.uint8)
-        monge = map_of(config, {"flow": parts["flow"], "gp": parts["gp"]})
+        monge = drawn.map_of(result)
         flow, gp = monge.flow, monge.gp.flow_in_time
         if gp is not None:
             arrays[f"frames_{number}"] = equal_frames(gp, flow.transform(x.to(gp.rotation))).astype(np.float32)
             arrays[f"mesh_{number}"] = carried_mesh(gp).astype(np.float32)
     return arrays
-
-
-def _part(lineage: Lineage, artifact: Artifact, stage: str) -> Artifact:
-    part = lineage.behind(artifact, stage)
-    assert part is not None  # the row has just been measured with it
-    return part

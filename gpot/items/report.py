@@ -43,7 +43,7 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
     `<item>.md`, `.tex`, `.csv`, `.json` hold the numbers, `<item>_page.npz` the arrays that the page shows; `FIGURES`
     has the figures of each item.
     """
-    start = time.monotonic()
+    start, command = time.monotonic(), command_of(config.typed)
     item = config.report.item
     if item is Item.table1 and not isinstance(config.dataset, DSpritesConfig):
         raise BadConfig(
@@ -61,7 +61,8 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
             f"{item.heading} shows points of the plane, and dataset '{config.dataset.name}' has {config.dataset.dim} "
             "dimensions. Give 2 columns, or type report.item=table2 for costs and likelihoods."
         )
-    results = row_results(report_rows(config), item, workshop)
+    asked = report_rows(config)
+    results = row_results(asked, item, workshop)
     optimum = None
     if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:
         optimum = json.loads(workshop.make(Pipeline(config).optimum).file("optimum.json").read_text())
@@ -71,8 +72,9 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
     rows.sort(key=lambda entry: entry["protocol"] == Protocol.continuous.value)
     folder = Path(config.paths.report)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = FIGURES.get(item, _none)(DrawnItem(config, workshop, results, optimum, folder))
-    behind, arrays = behind_result(item, results, workshop)
+    drawn = DrawnItem(config, workshop, results, optimum, folder)
+    pictures = FIGURES.get(item, _none)(drawn)
+    behind, arrays = behind_result(drawn)
     manifest = results[0].artifact.manifest
     payload: dict[str, Any] = {
         "item": item.value,
@@ -83,7 +85,7 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
         "device": manifest["device"],
         "versions": manifest["versions"],
         "commit": manifest["commit"],
-        "command": command_of(config.typed),
+        "command": command,
         "rows": rows,
         **behind,
     }

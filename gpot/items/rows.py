@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from torch import nn
-
 from gpot.config import sibling
 from gpot.config.schema import Config, GpConfig, ImagesConfig, OptimizerConfig, PenaltyConfig
 from gpot.evaluation.disentanglement.dci import Protocol
@@ -20,7 +18,6 @@ from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import Row
-from gpot.stages.gp import n_epochs
 from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import Stage, Workshop
 from gpot.store import Artifact
@@ -151,42 +148,37 @@ def paper_settings(config: Config) -> list[dict[str, Any]]:
 def _configured(row: ReportRow) -> dict[str, Any]:
     config = row.config
     return {
+        **_named(row, None),
         "row": f"{row.key}:paper budget",
-        "dataset": config.dataset.name,
-        "flow": config.flow.name,
-        "protocol": None,
         "seeds": [],
         **dict.fromkeys((*_SCORES, *_MEASURED)),
         **_settings(config.gp, config.penalty, config.optimizer.gp),
         "n_steps": config.gp.n_steps,
-        "n_parameters_flow": _size(families.network(config.flow, config.dataset.dim)),
-        "n_parameters_gp": _size(families.gp_network(config.gp, config.dataset.dim)),
-        "paper": paper_numbers(config.dataset.name, row.key, config.flow.name),
+        **families.sizes(config.flow, config.gp, config.dataset.dim),
         "values": {},
         "artifact": None,
         "artifacts": [],
     }
 
 
-def _size(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
 def row_results(rows: Sequence[ReportRow], item: Item, workshop: Workshop) -> list[RowResult]:
     """Each row with its evaluation, or its traversals where the item is about those, made where it is missing."""
+    measuring = [tuple(_measuring(each, row.row, item) for each in row.pipelines) for row in rows]
+    bounding = [_bounding(row) if item in _BOUNDED else () for row in rows]
+    workshop.announce([stage for stages in measuring for stage in stages])
     results = []
-    workshop.announce([_measuring(each, row.row, item) for row in rows for each in row.pipelines])
-    for row in rows:
+    for row, measured, bounded in zip(rows, measuring, bounding, strict=True):
         log.info("%s: %s, row %s", item.value, row.config.dataset.name, row.key)
-        artifacts = tuple(workshop.make(_measuring(each, row.row, item)) for each in row.pipelines)
-        bounded = item in _BOUNDED and row.row is not Row.latent
-        bounds = tuple(workshop.make(each.bounds(row.row)) for each in row.pipelines) if bounded else ()
-        results.append(RowResult(row, artifacts, bounds))
+        results.append(RowResult(row, tuple(map(workshop.make, measured)), tuple(map(workshop.make, bounded))))
     return results
 
 
 def _measuring(pipeline: Pipeline, row: Row, item: Item) -> Stage:
     return pipeline.traversals(row) if item.traversal else pipeline.evaluation(row)
+
+
+def _bounding(row: ReportRow) -> tuple[Stage, ...]:
+    return () if row.row is Row.latent else tuple(pipeline.bounds(row.row) for pipeline in row.pipelines)
 
 
 def entries(result: RowResult, item: Item) -> list[dict[str, Any]]:
@@ -205,23 +197,25 @@ def entries(result: RowResult, item: Item) -> list[dict[str, Any]]:
         values = {name: [_number(each.get(name)) for each in scores] for name in _SCORES}
         values |= {name: [_number(each.get(name)) for each in result.metrics] for name in measured}
         rows.append({
-            "row": row.key,
-            "dataset": config.dataset.name,
-            "flow": config.flow.name,
-            "protocol": None if protocol is None else protocol.value,
+            **_named(row, protocol),
             "seeds": row.seeds,
             **{name: _mean(each) for name, each in values.items()},
             **{f"{name}_spread": _spread(each) for name, each in values.items() if name in names.METRICS},
             **(settings if result.metrics[0].get("n_parameters_gp") else {}),
             "values": {name: each for name, each in values.items() if row.seeds and set(each) != {None}},
-            "paper": {} if item.traversal else paper_numbers(
-                config.dataset.name, row.key, config.flow.name,
-                Protocol.with_shape.value if protocol is None else protocol.value,
-            ),
+            **({"paper": {}} if item.traversal else {}),
             "artifact": result.artifact.key,
             "artifacts": [artifact.key for artifact in result.artifacts],
         })  # fmt: skip
     return rows
+
+
+def _named(row: ReportRow, protocol: Protocol | None) -> dict[str, Any]:
+    """Which row of a result an entry is, and what the paper prints of it."""
+    dataset, flow = row.config.dataset.name, row.config.flow.name
+    printed = paper_numbers(dataset, row.key, flow, (protocol or Protocol.with_shape).value)
+    named = {"row": row.key, "dataset": dataset, "flow": flow, "protocol": None if protocol is None else protocol.value}
+    return named | {"paper": printed}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -247,4 +241,4 @@ def _number(value: Any) -> float | int | None:
 
 def _settings(gp: GpConfig, penalty: PenaltyConfig, optimizer: OptimizerConfig) -> dict[str, Any]:
     """How the row's GP flow was trained, for comparison with Tables 3 and 4."""
-    return {"epochs": n_epochs(gp, penalty), "batch_size": gp.batch_size, "lr": optimizer.lr}
+    return {"epochs": families.n_epochs(gp, penalty), "batch_size": gp.batch_size, "lr": optimizer.lr}

@@ -27,7 +27,7 @@ from gpot.jsonable import jsonable
 from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.paper.printed import FLOW_OF
-from gpot.paper.rows import ROWS, base_row, row_name
+from gpot.paper.rows import ROWS, row_name
 
 Row = Mapping[str, Any]
 
@@ -85,11 +85,11 @@ def grids(payload: Row) -> list[Grid]:
         order = list(names.PROTOCOLS)
         scored.sort(key=lambda row: order.index(row["protocol"]))  # stable: the order of rows stays
         more = [key for key in names.MORE_SCORES if any(row.get(key) is not None for row in scored)]
-        grid_list.append(_grid(_SCORE_TITLE, payload, scored, [*names.SCORES, *more], labels=("protocol",)))
+        grid_list.append(_grid(_SCORE_TITLE, scored, [*names.SCORES, *more], labels=("protocol",)))
     tables = {_TRANSPORT_TITLE: names.TRANSPORT, _SETTING_TITLE: names.SETTINGS, _TRAVERSAL_TITLE: names.TRAVERSALS}
     for title, keys in tables.items():
         if any(row.get(key) is not None for row in rows for key in keys):
-            grid_list.append(_grid(title, payload, _merged(rows, keys), keys))
+            grid_list.append(_grid(title, _merged(rows, keys), keys))
     if payload.get("optimum"):
         grid_list.append(_optimum_grid(payload["optimum"]))
     return grid_list
@@ -107,13 +107,13 @@ def _optimum_grid(optimum: Mapping[str, Sequence[Row]]) -> Grid:
     return Grid(_OPTIMUM_TITLE, groups, rows, 1)
 
 
-def _grid(name: str, payload: Row, rows: Sequence[Row], keys: Iterable[str], labels: tuple[str, ...] = ()) -> Grid:
+def _grid(name: str, rows: Sequence[Row], keys: Iterable[str], labels: tuple[str, ...] = ()) -> Grid:
     # a dataset or a seed is a column only where it tells rows apart, seeds where a row is a mean over several
     labels = (*(key for key in ("dataset", "seed") if len({row.get(key) for row in rows}) > 1), *labels)
     labels = (*labels, *(["seeds"] if any(len(row.get("seeds") or ()) > 1 for row in rows) else []))
     groups: list[tuple[str, tuple[str, ...]]] = [("Model", ("",))]
     groups += [("Factors" if label == "protocol" else label.capitalize(), ("",)) for label in labels]
-    cells = [[printed_name(payload, row), *(_label(label, row.get(label)) for label in labels)] for row in rows]
+    cells = [[row["name"], *(_label(label, row.get(label)) for label in labels)] for row in rows]
     for key in keys:
         metric = names.METRICS[key]
         compared = any(paper_number(row, key) is not None for row in rows)
@@ -155,15 +155,20 @@ def _merged(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
 
 
 def checked_rows(payload: Row) -> list[dict[str, Any]]:
-    """The rows of a result. Raises: BadInput where they are none that a table can show."""
+    """The rows of a result, each with the `name` that is printed of it: `BNAF+GP (ridge)`.
+
+    Raises: BadInput where they are none that a table can show.
+    """
     rows: Any = jsonable(payload.get("rows"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "row" in row for row in rows):
         raise BadInput(
             f"A result needs 'rows', a list of dictionaries that each have 'row', one of {', '.join(ROWS)}; "
             f"got keys {sorted(payload)}."
         )
+    item = Item.of(payload.get("item"))
     for row in rows:
-        base_row(row["row"])
+        dataset = row.get("dataset") or payload.get("dataset") or (item.datasets[0] if item else "")
+        row["name"] = row_name(row["row"], row.get("flow") or payload.get("flow") or FLOW_OF.get(dataset))
         if row.get("protocol") not in names.PROTOCOLS and any(row.get(key) is not None for key in names.SCORES):
             raise BadInput(
                 f"Scores of row '{row['row']}' need 'protocol', one of {', '.join(names.PROTOCOLS)}; "
@@ -178,13 +183,6 @@ def paper_number(row: Row, key: str) -> float | None:
         return None
     value: float | None = (row.get("paper") or {}).get(key)
     return value
-
-
-def printed_name(payload: Row, row: Row) -> str:
-    """Of a row: `BNAF+GP (ridge)`."""
-    item = Item.of(payload.get("item"))
-    dataset = row.get("dataset") or payload.get("dataset") or (item.datasets[0] if item else "")
-    return row_name(row["row"], row.get("flow") or payload.get("flow") or FLOW_OF.get(dataset))
 
 
 def _label(label: str, value: Any) -> str:

@@ -19,7 +19,7 @@ from gpot.errors import BadInput
 from gpot.jsonable import jsonable
 from gpot.paper import names
 from gpot.paper.items import Item
-from gpot.report.grids import Grid, Row, checked_rows, grids, paper_number, printed_name
+from gpot.report.grids import Grid, Row, checked_rows, grids, paper_number
 from gpot.report.plain import words
 
 _log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def latex(payload: Row) -> str:
 def csv_text(payload: Row) -> str:
     """One line per row, unrounded: the row's own entries, then `paper_<metric>` and `difference_<metric>`."""
     rows = checked_rows(payload)
-    present = {key for row in rows for key in row} - {"row", "paper"}
+    present = {key for row in rows for key in row} - {"row", "name", "paper"}
     printed = [
         key for key in names.METRICS if key in present and any(paper_number(row, key) is not None for row in rows)
     ]
@@ -116,9 +116,7 @@ def csv_text(payload: Row) -> str:
     records = []
     for row in rows:
         record = {
-            "row": row["row"],
-            "name": printed_name(payload, row),
-            **{k: row.get(k) for k in (*labels, *metrics, *others)},
+            **{k: row.get(k) for k in ("row", "name", *labels, *metrics, *others)},
         }
         if "seeds" in record:
             record["seeds"] = " ".join(map(str, row.get("seeds") or ()))

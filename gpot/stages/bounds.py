@@ -28,7 +28,7 @@ from gpot.maths.transport import procrustes
 from gpot.paper.rows import Row
 from gpot.stages.evaluate import held_out_rows
 from gpot.stages.flow import load_flow, prior_pairs, push, split
-from gpot.stages.maps import codes_of, map_of, settings_of
+from gpot.stages.maps import RowParts, codes_of, map_of
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.training import families
@@ -61,16 +61,15 @@ def _fit(bench: Bench) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def bounds_stage(config: Config, row: Row, inputs: tuple[Stage, ...]) -> Stage:
+def bounds_stage(config: Config, parts: RowParts, potential: Stage) -> Stage:
     """`optimum_lower`, `gap_upper` and its standard error, in the manifest, of a row that has a cost.
 
     The held-out pairs are those of the row's `cost` in `evaluate`.
     """
-    if row is Row.latent:
+    if parts.row is Row.latent:
         raise BadConfig("codes that nothing maps have no cost to bound; ask for the bounds of a flow's row or a GP row")
-    settings: dict[str, Any] = {"row": row.value, "law": _held_out_law(config.gp, config.evaluate), "seed": config.seed}
-    settings |= settings_of(config.flow, config.gp, row)
-    return Stage("bounds", 1, config, settings, inputs, _bound, partly=("latents",))
+    settings = {"law": _held_out_law(config.gp, config.evaluate), "seed": config.seed, **parts.settings}
+    return Stage("bounds", 1, config, settings, (*parts.stages, potential), _bound, partly=("latents",))
 
 
 def _bound(bench: Bench) -> Mapping[str, Any]:

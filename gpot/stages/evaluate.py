@@ -32,13 +32,13 @@ from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
 from gpot.progress import track
 from gpot.stages.flow import prior_pairs, split
-from gpot.stages.maps import CHUNK, codes_of, map_of, settings_of
+from gpot.stages.maps import CHUNK, RowParts, codes_of, map_of
 from gpot.stages.points import PointRows, points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import images_of
 
 
-def evaluate_stage(config: Config, row: Row, inputs: tuple[Stage, ...]) -> Stage:
+def evaluate_stage(config: Config, parts: RowParts) -> Stage:
     """Metrics of one row, in the manifest and in `metrics.json`.
 
     cost, certificate and round trip are of the law that the GP flow is trained on (`gp.source`), held out: prior
@@ -47,13 +47,12 @@ def evaluate_stage(config: Config, row: Row, inputs: tuple[Stage, ...]) -> Stage
     """
     # the exact discrete transport problems are a stage of their own
     measured = without(config.evaluate, "optimum_sizes", "optimum_repeats")
-    settings: dict[str, Any] = {"row": row.value, "evaluate": measured, "seed": config.seed}
-    settings |= settings_of(config.flow, config.gp, row)
+    settings: dict[str, Any] = {"evaluate": measured, "seed": config.seed, **parts.settings}
     if config.gp.source is Source.data:
         settings["law"] = {"source": config.gp.source.value, "n_validation": config.gp.n_validation}
     if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
         settings["units"] = "data"
-    return Stage("evaluate", 2, config, settings, inputs, partial(_measure, row), partly=("latents",))
+    return Stage("evaluate", 2, config, settings, parts.stages, partial(_measure, parts.row), partly=("latents",))
 
 
 def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:

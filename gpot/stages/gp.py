@@ -17,7 +17,7 @@ from torch import Tensor
 from gpot.config.choices import PenaltyKind, Source
 from gpot.config.choices import Rotation as RotationChoice
 from gpot.config.plain import adam_settings, without
-from gpot.config.schema import Config, GpConfig, ImagesConfig, PenaltyConfig, TwistConfig
+from gpot.config.schema import Config, GpConfig, ImagesConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import ArtifactMissing, FidelityLost, OutsideCube
 from gpot.evaluation.likelihood import nll
@@ -48,13 +48,6 @@ _SHOWN_POINTS = 3000
 _GUARD_POINTS = 512  # held-out points of the exact log-determinant: its mean is then known to a few percent
 
 
-def n_epochs(gp: GpConfig, penalty: PenaltyConfig) -> int:
-    """Epochs of a run: those with a penalty have another number (Table 4), couplings without an ODE have their own."""
-    if isinstance(gp.family, TwistConfig):
-        return gp.epochs_twist
-    return gp.epochs if penalty.acting is PenaltyKind.none else gp.epochs_penalized
-
-
 def gp_stage(config: Config, pairs: Stage, points: Callable[[], Stage]) -> Stage:
     """The GP flow (`weights.safetensors`: velocity, rotation, number of steps): the best of the validations at which it
     kept the Gaussian.
@@ -65,7 +58,7 @@ def gp_stage(config: Config, pairs: Stage, points: Callable[[], Stage]) -> Stage
     config = dataclasses.replace(config, seed=config.gp_seed)  # of the GP flow alone
     penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
-        "gp": families.gp_settings(gp) | {"epochs": n_epochs(gp, config.penalty)},
+        "gp": families.gp_settings(gp) | {"epochs": families.n_epochs(gp, config.penalty)},
         "penalty": penalty,
         "optimizer": adam_settings(config.optimizer.gp),
         "seed": config.seed,
@@ -75,7 +68,7 @@ def gp_stage(config: Config, pairs: Stage, points: Callable[[], Stage]) -> Stage
 
 def _pace(stage: Stage) -> Pace:
     config, gp, (pairs,) = stage.config, stage.config.gp, stage.inputs
-    n, epochs = gp.n_train, n_epochs(gp, config.penalty)
+    n, epochs = gp.n_train, families.n_epochs(gp, config.penalty)
     if gp.source is Source.data:
         n = min(n, len(split(n_points(pairs.inputs[1]))[0]))
     steps = n_steps(epochs, n, gp.batch_size)
@@ -97,7 +90,7 @@ def _fit(gp: GaussianPreserving, points: Callable[[], Stage], bench: Bench) -> M
     x, z = arrays["x_train"], arrays["z_train"]
     if config.gp.rotation is not RotationChoice.none:
         gp.set_rotation(best_rotation(config.gp.rotation, x, z))
-    epochs = n_epochs(config.gp, config.penalty)
+    epochs = families.n_epochs(config.gp, config.penalty)
     n_batches = len(x) // min(config.gp.batch_size, len(x))
     validation = (arrays["x_validation"], arrays["z_validation"])
     data = ArrayDataModule((x, z), validation, batch_size=config.gp.batch_size, n_batches=n_batches, seed=config.seed)

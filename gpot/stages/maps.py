@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,24 +19,34 @@ from gpot.paper.rows import Row
 from gpot.progress import track
 from gpot.stages.flow import load_flow
 from gpot.stages.gp import load_gp, rotation_alone
+from gpot.stages.stage import Stage
 from gpot.store import Artifact
 from gpot.training import families
 
 CHUNK = 4096  # points at a time
 
 
-def settings_of(flow: FlowConfig, gp: GpConfig, row: Row) -> dict[str, Any]:
-    """What the values of a row's map depend on besides the results that it is made of, for keys."""
-    settings: dict[str, Any] = {}
-    if row is not Row.latent:
-        settings["flow"] = families.evaluation_settings(flow)
-    if row is Row.rotation:
-        settings["gp"] = {"chart": gp.chart.value, "rotation": gp.rotation.value}
-    return settings
+@dataclass(frozen=True)
+class RowParts:
+    """What a row's map is made of, and what its values depend on besides, for keys."""
+
+    row: Row
+    stages: tuple[Stage, ...]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, row: Row, stages: tuple[Stage, ...], flow: FlowConfig, gp: GpConfig) -> RowParts:
+        """Arguments: stages: the points or codes first, then flow, pairs (for the rotation) and GP flow."""
+        settings: dict[str, Any] = {"row": row.value}
+        if row is not Row.latent:
+            settings["flow"] = families.evaluation_settings(flow)
+        if row is Row.rotation:
+            settings["gp"] = {"chart": gp.chart.value, "rotation": gp.rotation.value}
+        return cls(row, stages, settings)
 
 
 def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
-    """The map of a row, from the results of `Pipeline.row` by their names."""
+    """The map of a row, from the results of its stages by their names."""
     dim, device = config.dataset.dim, config.device.first
     flow = load_flow(config, results["flow"]) if "flow" in results else FrozenFlow(IdentityFlow(dim))
     gp: GaussianPreserving = Rotation(dim)

@@ -15,6 +15,7 @@ from gpot.stages.bounds import bounds_stage, potential_stage
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, pairs_stage
 from gpot.stages.gp import gp_stage, log_det_errors_stage
+from gpot.stages.maps import RowParts
 from gpot.stages.optimum import optimum_stage
 from gpot.stages.points import points_stage
 from gpot.stages.stage import Stage
@@ -70,28 +71,31 @@ class Pipeline:
         """Exact discrete optimal transport of the data."""
         return optimum_stage(self.config, (self.points, self.flow))
 
-    def row(self, row: Row) -> tuple[Stage, ...]:
+    def row(self, row: Row) -> RowParts:
         """What a row is made of: the points or codes first, then flow, pairs (for the rotation) and GP flow."""
-        parts = [self.points]
+        stages = [self.points]
         if row is not Row.latent:
-            parts.append(self.flow)
+            stages.append(self.flow)
         if row is Row.rotation:
-            parts.append(self.pairs)
+            stages.append(self.pairs)
         if row.moves:
-            parts.append(self.gp)
-        return tuple(parts)
+            stages.append(self.gp)
+        return RowParts.of(row, tuple(stages), self.config.flow, self.config.gp)
 
     def evaluation(self, row: Row) -> Stage:
         """What a table says of a row."""
-        return evaluate_stage(self.config, row, self.row(row))
-
-    def bounds(self, row: Row) -> Stage:
-        """Between which numbers the optimum lies that a row's cost is held against."""
-        return bounds_stage(self.config, row, (*self.row(row), self.potential))
+        parts = self.row(row)
+        return evaluate_stage(self.config, parts)
 
     def traversals(self, row: Row) -> Stage:
         """Images along the axes of a row's codes."""
-        return traversals_stage(self.config, row, (*self.row(row), self.vae))
+        parts = self.row(row)
+        return traversals_stage(self.config, parts, self.vae)
+
+    def bounds(self, row: Row) -> Stage:
+        """Between which numbers the optimum lies that a row's cost is held against."""
+        parts = self.row(row)
+        return bounds_stage(self.config, parts, self.potential)
 
     @property
     def _law(self) -> tuple[Stage, ...]:

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpot.config.plain import plain
+from gpot.config.plain import without
 from gpot.config.schema import Config
 from gpot.evaluation.traversals import image_change, informative, lost, traverse
-from gpot.paper.rows import Row
-from gpot.stages.maps import codes_of, map_of, settings_of
+from gpot.stages.maps import RowParts, codes_of, map_of
 from gpot.stages.points import points_of
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import images_of, load_vae
@@ -21,7 +20,7 @@ from gpot.stages.vae import images_of, load_vae
 _FRAMES_PER_STEP = 2  # values of the animation for one of the figure
 
 
-def traversals_stage(config: Config, row: Row, inputs: tuple[Stage, ...]) -> Stage:
+def traversals_stage(config: Config, parts: RowParts, vae: Stage) -> Stage:
     """Images of a row's code space: coordinate i of the code of a data point takes values in [-extent, extent], the
     others stay, and the code goes back through s^-1, f^-1 and the VAE's decoder.
 
@@ -29,10 +28,9 @@ def traversals_stage(config: Config, row: Row, inputs: tuple[Stage, ...]) -> Sta
     (m, d) mean image change of a step of the figure (every second value), from the unrounded images. An image that has
     no way back is 0 in `images.npy` and counted as `lost`.
     """
-    settings: dict[str, Any] = {"row": row.value, "traversal": plain(config.report.traversal), "seed": config.seed}
-    settings["traversal"].pop("n_shown")  # a matter of drawing
-    settings |= settings_of(config.flow, config.gp, row)
-    return Stage("traversals", 1, config, settings, inputs, _traverse)
+    drawn = without(config.report.traversal, "n_shown")  # a matter of drawing
+    settings = {"traversal": drawn, "seed": config.seed, **parts.settings}
+    return Stage("traversals", 1, config, settings, (*parts.stages, vae), _traverse)
 
 
 def _traverse(bench: Bench) -> Mapping[str, Any]:

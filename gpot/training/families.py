@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpot.config.choices import Solver
+from gpot.config.choices import PenaltyKind, Solver
 from gpot.config.plain import plain, without
 from gpot.config.schema import (
     BNAFConfig,
@@ -23,6 +23,7 @@ from gpot.config.schema import (
     FlowConfig,
     GpConfig,
     MlpConfig,
+    PenaltyConfig,
     RidgeConfig,
     SpectralConfig,
     TwistConfig,
@@ -182,3 +183,16 @@ def gp_settings(gp: GpConfig) -> dict[str, Any]:
     apart = ("name", "seed", "source", "n_train", "n_validation", *epochs, "family")
     kept = without(gp, *apart, *(() if timed else _TIMED))
     return kept | {"velocity": gp.family.kind, gp.family.kind: plain(gp.family)}
+
+
+def n_epochs(gp: GpConfig, penalty: PenaltyConfig) -> int:
+    """Epochs of a run: those with a penalty have another number (Table 4), couplings without an ODE have their own."""
+    if isinstance(gp.family, TwistConfig):
+        return gp.epochs_twist
+    return gp.epochs if penalty.acting is PenaltyKind.none else gp.epochs_penalized
+
+
+def sizes(flow: FlowConfig, gp: GpConfig, dim: int) -> dict[str, int]:
+    """Entries `n_parameters_flow` and `n_parameters_gp` of a result, without a trained model."""
+    networks = {"n_parameters_flow": network(flow, dim), "n_parameters_gp": gp_network(gp, dim)}
+    return {name: sum(p.numel() for p in module.parameters()) for name, module in networks.items()}

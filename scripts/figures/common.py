@@ -52,7 +52,7 @@ def released_map(item: str, key: str) -> MongeMap:
     """The map of one row of an item, `released_map("fig4", "flow+gp:ridge")`, from what is in `pretrained/`."""
     config, row = _row(item, key)
     workshop = open_workshop(config)
-    stages = [stage for stage in Pipeline(config).row(row) if stage.name in ("flow", "gp")]
+    stages = [stage for stage in Pipeline(config).row(row).stages if stage.name in ("flow", "gp")]
     return map_of(config, {stage.name: workshop.make(stage, needed_by="figures") for stage in stages})
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+import pytest
+
 from tests.conftest import ROOT
 
 AT_MOST = 25  # the stages, what loads their results, and those that compose, check and report a config
@@ -34,3 +36,20 @@ def test_few_functions_take_the_whole_config() -> None:
 def test_the_count_sees_arguments_of_any_kind() -> None:
     source = "def f(config: Config): ...\ndef g(*, c: schema.Config | None): ...\ndef h(gp: GpConfig, x: int): ..."
     assert list(takes_the_config(source)) == ["f", "g"]
+
+
+def test_stages_are_wired_in_one_place() -> None:
+    """Who wants a result asks `gpot.stages.pipeline` for it; codes of single rows are made where they are read."""
+    wired = {"pipeline.py": None, "points.py": {"codes_stage"}}
+    for path in sorted([*(ROOT / "gpot").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gpot.stages."):
+                makers = {alias.name for alias in node.names if alias.name.endswith("_stage")}
+                allowed = wired.get(path.name, set()) if path.parent.name == "stages" else set()
+                assert allowed is None or makers <= allowed, f"{path}: take {makers} from Pipeline(config)"
+
+
+@pytest.mark.parametrize("folder", ["gpot", "third_party"])
+def test_no_module_is_longer_than_300_lines(folder: str) -> None:
+    long = [str(p) for p in (ROOT / folder).rglob("*.py") if len(p.read_text(encoding="utf-8").splitlines()) > 300]
+    assert long == [], "a module has one subject: make two of it"

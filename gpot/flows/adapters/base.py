@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from gpot.errors import FlowRefused, InverseNotAvailable
 from gpot.flows.bases import Base, read_base
-from gpot.flows.handshake import jacobian_of
-from gpot.flows.results import checked_inverse, checked_result
+from gpot.flows.results import checked_inverse, checked_result, jacobian_of
 
 
 class AdaptedFlow(nn.Module):

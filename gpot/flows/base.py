@@ -96,7 +96,7 @@ class FrozenFlow(nn.Module):
             return cast(Tensor, own(self._points(x)))
 
     def inverse(self, z: Tensor) -> Tensor:
-        """x = f^-1(z), (n, d); raises InverseNotAvailable where f has none."""
+        """x = f^-1(z), (n, d).  Raises: InverseNotAvailable where f has none."""
         with self._graph():
             z = self._points(z)
             return checked_inverse(cast(Flow, self.flow).inverse(z), z, self.flow)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gpot.between.maps import MongeBetween
-from gpot.between.report import measure
+from gpot.between.measure import measure
 from gpot.errors import BadInput, TrainingDiverged
 from gpot.evaluation.fidelity import Best, Guard, Words
 from gpot.flows.base import Flow

@@ -12,19 +12,15 @@ keeps both densities:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from gpot.between.report import BetweenReport
 from gpot.errors import BadConfig
 from gpot.flows.base import Flow
 from gpot.flows.implicit import forward_map, freeze, unfrozen
 from gpot.gp.base import GaussianPreserving
 from gpot.maths.transport import gaussian_log_density, jacobian
-
-if TYPE_CHECKING:
-    from gpot.between.report import BetweenReport
 
 
 class MongeBetween(nn.Module):

@@ -42,7 +42,7 @@ def potential_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
         "bounds": plain(config.bounds), "source": config.gp.source.value, "seed": config.seed,
         "flow": families.evaluation_settings(config.flow),
     }  # fmt: skip
-    return Stage("potential", 1, config, settings, inputs, _fit, partly=("latents",))
+    return Stage("potential", 1, config, settings, inputs, _fit, partly=("latents",), on_demand=True)
 
 
 def _fit(bench: Bench) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
 # What makes the result of a stage alone, for the error that says it is missing
-_COMMANDS = {
+COMMANDS = {
     "vae": typed("train_vae"),
     "latents": typed("train_vae"),
     "flow": typed("train_flow"),
@@ -76,12 +76,13 @@ class Stage:
 
     def input(self, name: str) -> Stage:
         """The nearest stage of that name among those that it reads, and those that they read."""
-        return next(stage for stage in self._behind() if stage.name == name)
+        return next(stage for stage in self.behind() if stage.name == name)
 
-    def _behind(self) -> Iterator[Stage]:
+    def behind(self) -> Iterator[Stage]:
+        """The stages that it reads, then those that they read."""
         yield from self.inputs
         for stage in self.inputs:
-            yield from stage._behind()
+            yield from stage.behind()
 
     @property
     def input_keys(self) -> dict[str, str]:
@@ -170,7 +171,7 @@ class Workshop:
         for part in plan if needed_by else plan[:-1]:
             if self.upstream is Upstream.require and not part.on_demand:
                 what = f"stage {needed_by or stage.name} needs the result of stage {part.name}"
-                self.store.require(part.name, part.key, what, f"{_COMMANDS[part.name]} (or add upstream=make)")
+                self.store.require(part.name, part.key, what, f"{COMMANDS[part.name]} (or add upstream=make)")
         self._announce(plan)
         for part in plan:
             result = self._build(part)

@@ -14,7 +14,7 @@ from gpot.items.report import report_item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
 from gpot.stages.pipeline import Pipeline
-from gpot.stages.stage import open_workshop
+from gpot.stages.stage import COMMANDS, open_workshop
 from gpot.store import Artifact
 from tests.conftest import shared_path
 
@@ -151,6 +151,13 @@ def test_a_gp_flow_with_a_seed_of_its_own_keeps_the_flow_and_points_of_the_run(t
     assert seeded.gp.key != plain.gp.key
     for name in ("pairs", "flow", "latents", "vae"):
         assert seeded.gp.input(name).key == plain.gp.input(name).key
+
+
+def test_what_a_result_needs_is_made_on_demand_or_by_a_command_that_is_named(tmp_path: Path) -> None:
+    stages = Pipeline(tiny(tmp_path))
+    for wanted in (stages.bounds(Row.rotation), stages.traversals(Row.gp), stages.log_det_errors, stages.optimum):
+        for part in wanted.behind():
+            assert part.on_demand or part.name in COMMANDS, f"upstream=require cannot say how to make {part.name}"
 
 
 def test_wrong_weights_file_says_what_to_do(tmp_path: Path) -> None:

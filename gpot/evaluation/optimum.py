@@ -98,9 +98,9 @@ def discrete_optimum(x: Tensor, z: Tensor, cost: Cost = squared_euclidean) -> fl
 
 
 def optimum_series(
-    sample: Callable[[int], tuple[Tensor, Tensor]], sizes: Sequence[int], repeats: int
+    sample: Callable[[int], tuple[Tensor, Tensor]], sizes: Sequence[int], repeats: int, cost: Cost = squared_euclidean
 ) -> list[OptimumPoint]:
-    """W_2^2 at each of `sizes`, over `repeats` solutions with points of their own.
+    """W_2^2, or the optimum of another cost, at each of `sizes`, over `repeats` solutions with points of their own.
 
     Arguments:
         sample: n -> two clouds of n fresh points (n, d), independent of each other or pairs (see `discrete_w2`), and of
@@ -114,7 +114,8 @@ def optimum_series(
     series = []
     for n in sizes:
         clouds = (sample(n) for _ in range(repeats))
-        values = torch.tensor([discrete_w2(_exactly(n, x), _exactly(n, z)) for x, z in clouds], dtype=torch.float64)
+        found = [discrete_optimum(_exactly(n, x), _exactly(n, z), cost) for x, z in clouds]
+        values = torch.tensor(found, dtype=torch.float64)
         spread = values.std().item() if repeats > 1 else None
         series.append(OptimumPoint(n, values.mean().item(), spread, repeats))
     return series

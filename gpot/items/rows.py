@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from gpot.config import sibling
-from gpot.config.schema import Config, GpConfig, ImagesConfig, OptimizerConfig, PenaltyConfig
+from gpot.config.schema import Config, EuclideanCost, GpConfig, ImagesConfig, OptimizerConfig, PenaltyConfig
 from gpot.evaluation.disentanglement.dci import Protocol
 from gpot.paper import names
 from gpot.paper.items import Item
@@ -178,7 +178,8 @@ def _measuring(pipeline: Pipeline, row: Row, item: Item) -> Stage:
 
 
 def _bounding(row: ReportRow) -> tuple[Stage, ...]:
-    return () if row.row is Row.latent else tuple(pipeline.bounds(row.row) for pipeline in row.pipelines)
+    bounded = row.row is not Row.latent and isinstance(row.config.cost, EuclideanCost)
+    return tuple(pipeline.bounds(row.row) for pipeline in row.pipelines) if bounded else ()
 
 
 def entries(result: RowResult, item: Item) -> list[dict[str, Any]]:

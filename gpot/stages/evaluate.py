@@ -15,7 +15,15 @@ from torch import Tensor
 from gpot.config.checks.points import enough_left
 from gpot.config.choices import Source
 from gpot.config.plain import without
-from gpot.config.schema import Config, DSpritesConfig, EvaluateConfig, GpConfig, PointsConfig
+from gpot.config.schema import (
+    Config,
+    DSpritesConfig,
+    EuclideanCost,
+    EvaluateConfig,
+    GpConfig,
+    MahalanobisCost,
+    PointsConfig,
+)
 from gpot.data import dsprites
 from gpot.data.points import Standardization
 from gpot.errors import FidelityLost, InverseNotAvailable
@@ -26,11 +34,14 @@ from gpot.evaluation.disentanglement.mig import mig
 from gpot.evaluation.disentanglement.sap import sap
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import log_det_error, nll, nll_exact
+from gpot.evaluation.optimum import discrete_optimum
 from gpot.gp.monge import MongeMap
 from gpot.jsonable import jsonable
+from gpot.maths.costs import Cost, squared_euclidean
 from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
 from gpot.progress import track
+from gpot.stages.costs import cost_of, cost_settings
 from gpot.stages.flow import prior_pairs, split
 from gpot.stages.maps import CHUNK, RowParts, codes_of, map_of
 from gpot.stages.points import PointRows, points_by_rows
@@ -48,6 +59,7 @@ def evaluate_stage(config: Config, parts: RowParts) -> Stage:
     # the exact discrete transport problems are a stage of their own
     measured = without(config.evaluate, "optimum_sizes", "optimum_repeats")
     settings: dict[str, Any] = {"evaluate": measured, "seed": config.seed, **parts.settings}
+    settings |= cost_settings(config.cost)
     if config.gp.source is Source.data:
         settings["law"] = {"source": config.gp.source.value, "n_validation": config.gp.n_validation}
     if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
@@ -57,7 +69,9 @@ def evaluate_stage(config: Config, parts: RowParts) -> Stage:
 
 def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
     config = bench.config
-    points, monge = points_by_rows(bench), map_of(config, bench.inputs)
+    rotated = row is Row.rotation
+    monge = map_of(config, {name: made for name, made in bench.inputs.items() if rotated or name != "pairs"})
+    points = points_by_rows(bench)
     metrics: dict[str, Any] = {}
     if isinstance(config.dataset, DSpritesConfig):
         metrics |= _disentanglement(config.evaluate, config.seed, images_of(config).index(), points, monge)
@@ -122,9 +136,13 @@ def _disentanglement(
 def _transport(row: Row, data: Tensor, monge: MongeMap, units: Standardization | None, bench: Bench) -> dict[str, Any]:
     """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out.
 
+    With another cost than |x - s|^2 `cost` is that one, and `optimum` its least between the same points and their
+    images, of the first `_MATCHED`.
+
     Of standardized data the likelihoods, and `cost_units` beside the cost, are in the units of the user's file.
     """
     config, flow, gp = bench.config, monge.flow, monge.gp
+    cost = cost_of(config.cost, bench.inputs.get("pairs"))
     evaluate = config.evaluate
     metrics: dict[str, Any] = {"n_parameters_flow": sum(p.numel() for p in flow.parameters())}
     from_prior = config.gp.source is Source.prior
@@ -137,12 +155,15 @@ def _transport(row: Row, data: Tensor, monge: MongeMap, units: Standardization |
     s = codes_of(monge, x, "mapping held-out points")
     inside = s.isfinite().all(1)
     x, s = x[inside], s[inside]
-    gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config.seed, 3))
+    gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config.seed, 3), cost)
     metrics |= {"escaped": int((~inside).sum()), "certificate": gap.mean, "certificate_stderr": gap.stderr}
-    metrics |= above_floor(x, _named_cost("cost", x, s))
-    if units is not None:
+    metrics |= above_floor(x, _named_cost("cost", x, s))  # of the law, whatever the cost
+    if not isinstance(config.cost, EuclideanCost):
+        del metrics["gelbrich"]  # the floor of |x - s|^2 alone
+        metrics |= _named_cost("cost", x, s, cost) | {"optimum": discrete_optimum(x[:_MATCHED], s[:_MATCHED], cost)}
+    if units is not None and not isinstance(config.cost, MahalanobisCost):  # which has no units
         scale = torch.from_numpy(units.scale)
-        metrics |= _named_cost("cost_units", x.double() * scale, s.double() * scale)
+        metrics |= _named_cost("cost_units", x.double() * scale, s.double() * scale, cost)
     metrics |= _round_trip(monge, x[: evaluate.n_exact], s[: evaluate.n_exact])
     chunks = data.split(CHUNK)
     parts = [flow.forward(c.to(flow.device)) for c in track(chunks, len(chunks), "likelihood of held-out data")]
@@ -151,7 +172,7 @@ def _transport(row: Row, data: Tensor, monge: MongeMap, units: Standardization |
     if row is Row.flow:
         likelihood = nll(z, log_det)
         metrics |= {"nll_analytic": likelihood.mean, "nll_exact": likelihood.mean, "nll_stderr": likelihood.stderr}
-        return metrics | (_named_cost("cost_data", data, z.cpu()) if from_prior else {})
+        return metrics | (_named_cost("cost_data", data, z.cpu(), cost) if from_prior else {})
     with torch.no_grad():
         s_data, gp_log_det = gp(z)
     ok = s_data.isfinite().all(1)
@@ -171,7 +192,7 @@ def _transport(row: Row, data: Tensor, monge: MongeMap, units: Standardization |
     if row.moves:
         metrics |= {"n_steps": gp.n_steps, "n_parameters_gp": sum(p.numel() for p in gp.parameters())}
     if from_prior:
-        metrics |= _named_cost("cost_data", data[ok.cpu()], s_data[ok].cpu())
+        metrics |= _named_cost("cost_data", data[ok.cpu()], s_data[ok].cpu(), cost)
     return metrics
 
 
@@ -190,6 +211,7 @@ def _round_trip(monge: MongeMap, x: Tensor, s: Tensor) -> dict[str, Any]:
     return {"roundtrip": distance.mean().item(), "roundtrip_max": distance.max().item(), "roundtrip_lost": lost}
 
 
+_MATCHED = 1000  # pairs of the exact discrete optimum: a second
 _IMPOSSIBLE = 5.0  # standard errors below the floor: no accident of sampling
 _BIASES = 4.0  # and the upward bias of the floor at n points, this many times: it is exact for a standard Gaussian only
 
@@ -214,6 +236,6 @@ def above_floor(x: Tensor, cost: dict[str, float]) -> dict[str, float]:
     return cost | {"gelbrich": floor}
 
 
-def _named_cost(name: str, x: Tensor, z: Tensor) -> dict[str, float]:
-    cost = cost_summary(x, z)
-    return {name: cost.mean, f"{name}_stderr": cost.stderr}
+def _named_cost(name: str, x: Tensor, z: Tensor, cost: Cost = squared_euclidean) -> dict[str, float]:
+    found = cost_summary(x, z, cost)
+    return {name: found.mean, f"{name}_stderr": found.stderr}

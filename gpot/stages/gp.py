@@ -24,7 +24,9 @@ from gpot.evaluation.likelihood import nll
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.orthogonal import Rotation
 from gpot.gp.rotation import fit_rotation
+from gpot.maths.costs import Cost
 from gpot.paper.rows import row_name
+from gpot.stages.costs import cost_of, cost_settings
 from gpot.stages.flow import load_flow, split
 from gpot.stages.points import n_points, points_of
 from gpot.stages.stage import WEIGHTS, Bench, Stage
@@ -62,7 +64,7 @@ def gp_stage(config: Config, pairs: Stage, points: Callable[[], Stage]) -> Stage
         "penalty": penalty,
         "optimizer": adam_settings(config.optimizer.gp),
         "seed": config.seed,
-    }
+    } | cost_settings(config.cost)
     return Stage("gp", 1, config, settings, (pairs,), partial(_train, points), logged=True, pace=_pace)
 
 
@@ -86,10 +88,11 @@ def _train(points: Callable[[], Stage], bench: Bench) -> Mapping[str, Any]:
 def _fit(gp: GaussianPreserving, points: Callable[[], Stage], bench: Bench) -> Mapping[str, Any]:
     config = bench.config
     logger = bench.open_logger()
+    cost = cost_of(config.cost, bench.inputs["pairs"])
     arrays = bench.inputs["pairs"].tensors("pairs.safetensors")
     x, z = arrays["x_train"], arrays["z_train"]
     if config.gp.rotation is not RotationChoice.none:
-        gp.set_rotation(best_rotation(config.gp.rotation, x, z))
+        gp.set_rotation(best_rotation(config.gp.rotation, x, z, cost))
     epochs = families.n_epochs(config.gp, config.penalty)
     n_batches = len(x) // min(config.gp.batch_size, len(x))
     validation = (arrays["x_validation"], arrays["z_validation"])
@@ -99,7 +102,7 @@ def _fit(gp: GaussianPreserving, points: Callable[[], Stage], bench: Bench) -> M
         None if logger is None else _flow_nll(bench, arrays["x_validation"][:_GUARD_POINTS]),
     )  # fmt: skip
     watching = [] if logger is None else _watching(bench, gp, points, logger)
-    module = GPModule(gp, config.penalty, config.optimizer.gp, epochs, epochs * n_batches)
+    module = GPModule(gp, config.penalty, config.optimizer.gp, epochs, epochs * n_batches, cost)
     name = f"gp ({config.gp.name}, penalty {config.penalty.name})"
     stopped = None
     try:
@@ -120,9 +123,9 @@ def _fit(gp: GaussianPreserving, points: Callable[[], Stage], bench: Bench) -> M
     }  # fmt: skip
 
 
-def best_rotation(choice: RotationChoice, x: Tensor, z: Tensor) -> Tensor:
+def best_rotation(choice: RotationChoice, x: Tensor, z: Tensor, cost: Cost) -> Tensor:
     """The orthogonal matrix of a choice that is not `none`, fitted on pairs x, z (n, d)."""
-    return fit_rotation(x, z, allow_reflection=choice is RotationChoice.reflection)
+    return fit_rotation(x, z, choice is RotationChoice.reflection, cost)
 
 
 def _flow_nll(bench: Bench, x: Tensor) -> float:
@@ -167,10 +170,10 @@ def load_gp(settings: GpConfig, dim: int, artifact: Artifact) -> GaussianPreserv
     return gp.eval().requires_grad_(False)
 
 
-def rotation_alone(choice: RotationChoice, pairs: Artifact) -> Rotation:
-    """The best rotation of the pairs, and nothing after it."""
+def rotation_alone(choice: RotationChoice, pairs: Artifact, cost: Cost) -> Rotation:
+    """The best rotation of the pairs for a cost, and nothing after it."""
     arrays = pairs.tensors("pairs.safetensors")
-    rotation = best_rotation(choice, arrays["x_train"], arrays["z_train"])
+    rotation = best_rotation(choice, arrays["x_train"], arrays["z_train"], cost)
     return Rotation(len(rotation), rotation)
 
 

@@ -17,6 +17,7 @@ from gpot.gp.monge import MongeMap
 from gpot.gp.orthogonal import Rotation
 from gpot.paper.rows import Row
 from gpot.progress import track
+from gpot.stages.costs import cost_of
 from gpot.stages.flow import load_flow
 from gpot.stages.gp import load_gp, rotation_alone
 from gpot.stages.stage import Stage
@@ -51,7 +52,7 @@ def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
     flow = load_flow(config, results["flow"]) if "flow" in results else FrozenFlow(IdentityFlow(dim))
     gp: GaussianPreserving = Rotation(dim)
     if "pairs" in results:
-        gp = rotation_alone(config.gp.rotation, results["pairs"])
+        gp = rotation_alone(config.gp.rotation, results["pairs"], cost_of(config.cost, results["pairs"]))
     elif "gp" in results:
         gp = load_gp(config.gp, dim, results["gp"])
     return MongeMap(flow, gp.to(device))

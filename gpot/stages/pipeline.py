@@ -5,13 +5,14 @@ vae -> points (codes, of images) -> flow -> pairs -> gp -> a row's evaluation, b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gpot.config.choices import Source
 from gpot.config.schema import Config, ImagesConfig
 from gpot.paper.rows import Row
 from gpot.stages.bounds import bounds_stage, potential_stage
+from gpot.stages.costs import needs_pairs
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, pairs_stage
 from gpot.stages.gp import gp_stage, log_det_errors_stage
@@ -69,7 +70,7 @@ class Pipeline:
     @cached_property
     def optimum(self) -> Stage:
         """Exact discrete optimal transport of the data."""
-        return optimum_stage(self.config, (self.points, self.flow))
+        return optimum_stage(self.config, (self.points, self.flow, *self._metric))
 
     def row(self, row: Row) -> RowParts:
         """What a row is made of: the points or codes first, then flow, pairs (for the rotation) and GP flow."""
@@ -85,6 +86,8 @@ class Pipeline:
     def evaluation(self, row: Row) -> Stage:
         """What a table says of a row."""
         parts = self.row(row)
+        if row not in (Row.latent, Row.rotation):  # which has the pairs, or no cost
+            parts = replace(parts, stages=(*parts.stages, *self._metric))
         return evaluate_stage(self.config, parts)
 
     def traversals(self, row: Row) -> Stage:
@@ -101,3 +104,8 @@ class Pipeline:
     def _law(self) -> tuple[Stage, ...]:
         """The points, where what is learned and measured is of data and not of samples of the flow."""
         return (self.points,) if self.config.gp.source is Source.data else ()
+
+    @property
+    def _metric(self) -> tuple[Stage, ...]:
+        """The pairs, where the cost takes its metric from them."""
+        return (self.pairs,) if needs_pairs(self.config.cost) else ()

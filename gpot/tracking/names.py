@@ -107,6 +107,7 @@ SETTINGS: dict[str, str] = {
     "chart": "chart of the integration",
     "penalty": "name of the penalty",
     "lambda": "weight of the penalty at the first epoch",
+    "cost": "name of the cost that the GP flow makes small",
     "seed": "seed",
     "budget": "name of the budget",
     "commit": "git commit of gpot, -dirty where files differ",

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from gpot.config.plain import plain
-from gpot.config.schema import Config, ImagesConfig
+from gpot.config.schema import Config, EuclideanCost, ImagesConfig
 from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import Row
 from gpot.store import Artifact, Store, commit
@@ -17,7 +17,7 @@ from gpot.tracking.run_logger import Description, RunLogger
 
 MODELS = ("vae", "flow", "gp")  # whose artefacts a logger that keeps them is given; data is in their manifests
 # groups of the config that a logger is shown in full; paths are a machine's own
-_OPTIONS = ("dataset", "vae", "flow", "gp", "penalty", "optimizer", "device", "evaluate")
+_OPTIONS = ("dataset", "vae", "flow", "gp", "penalty", "cost", "optimizer", "device", "evaluate")
 _RESUME = "logger_run"  # in the folder of the checkpoints
 _PAPER = {"cost": PAPER_COST, "energy": PAPER_ENERGY, "nll_analytic": PAPER_NLL}
 
@@ -74,16 +74,18 @@ def describe(config: Config, stage: str) -> Description:
         "chart": config.gp.chart.value,
         "penalty": config.penalty.name,
         "lambda": config.penalty.weight,
+        "cost": config.cost.name,
         "seed": config.seed,
         "budget": config.budget.name,
         "commit": commit(),
         "item": item if stage == "report" else None,
     }
     penalized = f"{config.penalty.name} {config.penalty.weight:g}" if config.penalty.weight > 0 else "no penalty"
+    other_cost = [] if isinstance(config.cost, EuclideanCost) else [f"cost {config.cost.name}"]
     words = {
         "vae": [vae or ""],
         "flow": [config.flow.name],
-        "gp": [config.flow.name, config.gp.name, penalized],
+        "gp": [config.flow.name, config.gp.name, penalized, *other_cost],
         "report": [item],
     }[stage]
     options = {name: plain(getattr(config, name)) for name in _OPTIONS}

@@ -21,11 +21,23 @@ from gpot.config import CONFIGS, Config, compose, sibling
 from gpot.config.checks import RULES, check
 from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, Upstream
 from gpot.config.plain import adam_settings
-from gpot.config.schema import GROUPS, GpConfig, MlpConfig, RidgeConfig, SpectralConfig, ToyConfig, TwistConfig
+from gpot.config.schema import (
+    GROUPS,
+    GpConfig,
+    L1Cost,
+    LpCost,
+    MlpConfig,
+    RidgeConfig,
+    SpectralConfig,
+    ToyConfig,
+    TwistConfig,
+)
 from gpot.entry import explain
 from gpot.errors import BadConfig
 from gpot.gp.optimizer import Descent
 from gpot.paper.names import METRICS
+from gpot.paper.rows import Row
+from gpot.stages.pipeline import Pipeline
 from tests.conftest import ROOT
 
 ROOTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
@@ -305,6 +317,8 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ),
     ("families_fit", "gp.family", SpectralConfig(8, 15), ["got 10", "gp=mlp"]),
     ("penalty_has_a_path", "gp.family", TwistConfig(12, 64), ["penalty=euler_latent", "penalty=none"]),
+    ("cost_defined", "cost", LpCost("lp", 1.0), ["got 1", "cost=l1"]),
+    ("cost_defined", "cost", L1Cost("l1", 0.5, 0.7), ["cost.end > 0", "0.5 and 0.7"]),
     ("device_present", "device.accelerator", "gpu", ["device=gpu", "device=cpu"]),
 ]
 
@@ -437,3 +451,17 @@ def test_multirun_over_the_penalty_weight(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     shown = [line for line in done.stdout.splitlines() if line.startswith("weight")]
     assert shown == ["weight 1e-05 0", "weight 1e-05 1", "weight 5e-05 0", "weight 5e-05 1"]
+
+
+def test_the_default_cost_leaves_every_key_as_it_was() -> None:
+    plain, l1, lp, mahalanobis = (
+        Pipeline(compose("train_gp", ["dataset=two_moons", *typed])).gp
+        for typed in ([], ["cost=l1"], ["cost=lp", "cost.p=4"], ["cost=mahalanobis"])
+    )
+    assert "cost" not in plain.settings
+    assert l1.settings["cost"] == {"kind": "l1", "start": 0.5, "end": 0.01}
+    assert lp.settings["cost"] == {"kind": "lp", "p": 4.0}
+    assert len({stage.key for stage in (plain, l1, lp, mahalanobis)}) == 4
+    for row in (Row.flow, Row.rotation):  # what a table says of a row is of the run's cost
+        configs = [compose("evaluate", ["dataset=two_moons", *typed]) for typed in ([], ["cost=l1"])]
+        assert len({Pipeline(config).evaluation(row).key for config in configs}) == 2

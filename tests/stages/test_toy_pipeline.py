@@ -233,3 +233,17 @@ def test_rows_follow_the_variants() -> None:
         "flow+gp:ridge",
     ]  # fmt: skip
     assert [row.config.gp.name for row in rows[2:]] == ["toy", "toy", "toy_spectral", "toy", "toy", "toy_ridge"]
+
+
+def test_another_cost_from_data_to_numbers(folder: Path) -> None:
+    config = tiny(folder, "dataset=two_moons", "gp=toy_ridge", "penalty=none", "cost=mahalanobis", root="evaluate")
+    workshop, pipeline = open_workshop(config), Pipeline(config)
+    flow, rotated, moved = (
+        workshop.make(pipeline.evaluation(row)).manifest["metrics"] for row in (Row.flow, Row.rotation, Row.gp)
+    )
+    for metrics in (flow, rotated, moved):
+        assert 0 < metrics["optimum"] <= metrics["cost"] * (1 + 1e-6) and "gelbrich" not in metrics
+    assert flow["cost"] != rotated["cost"] != moved["cost"]
+    assert moved["logdet_error_mean"] < 1e-2
+    series = json.loads(workshop.make(pipeline.optimum).file("optimum.json").read_text())
+    assert series["flow"][0]["mean"] > 0

@@ -33,6 +33,7 @@ RULES: tuple[Callable[..., None], ...] = (
     sizes.grid_shiftable,
     sizes.split_fits,
     models.penalty_consistent,
+    models.cost_defined,
     running.logger_fits,
     running.device_present,
     running.processes_fit,

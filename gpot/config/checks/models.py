@@ -9,10 +9,13 @@ from gpot.config.checks.subjects import Gps
 from gpot.config.choices import Inverse, PenaltyKind, Source
 from gpot.config.schema import (
     BNAFConfig,
+    CostConfig,
     DatasetConfig,
     FlowConfig,
     GpConfig,
     ImagesConfig,
+    L1Cost,
+    LpCost,
     MlpConfig,
     PenaltyConfig,
     SpectralConfig,
@@ -103,3 +106,16 @@ def penalty_consistent(penalties: Mapping[str, PenaltyConfig]) -> None:
                 f"{name} needs weight >= 0, halvings >= 0, probes >= 1 and particles >= 1 or null; got "
                 f"{penalty.weight}, {penalty.halvings}, {penalty.probes}, {penalty.particles}."
             )
+
+
+def cost_defined(cost: CostConfig) -> None:
+    if isinstance(cost, LpCost) and not 1 < cost.p < math.inf:
+        raise BadConfig(
+            f"cost=lp is strictly convex for a finite cost.p > 1, got {cost.p:g}. Set cost.p=1.5, or type cost=l1 for "
+            "p = 1."
+        )
+    if isinstance(cost, L1Cost) and not 0 < cost.end <= cost.start < math.inf:
+        raise BadConfig(
+            f"the smoothing of cost=l1 falls from cost.start to cost.end > 0, got {cost.start:g} and {cost.end:g}. "
+            "Set cost.start=0.5 cost.end=0.01."
+        )

@@ -4,6 +4,7 @@ The YAML files extend these (`defaults: [base_x, _self_]`), so a field without a
 file. OmegaConf reads the annotations at run time, on Python 3.10 too: Optional[...] stays.
 """
 
+from gpot.config.schema.costs import CostConfig, EuclideanCost, L1Cost, LpCost, MahalanobisCost
 from gpot.config.schema.datasets import (
     ArchiveConfig,
     DatasetConfig,
@@ -47,16 +48,21 @@ __all__ = [
     "BudgetConfig",
     "CPFlowConfig",
     "Config",
+    "CostConfig",
     "DSpritesConfig",
     "DatasetConfig",
     "DeviceConfig",
+    "EuclideanCost",
     "EvaluateConfig",
     "FFJORDConfig",
     "FamilyConfig",
     "FlowConfig",
     "GpConfig",
     "ImagesConfig",
+    "L1Cost",
     "LoggerConfig",
+    "LpCost",
+    "MahalanobisCost",
     "MlpConfig",
     "MnistConfig",
     "ModelsConfig",

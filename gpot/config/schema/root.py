@@ -10,6 +10,7 @@ from hydra.core.config_store import ConfigStore
 from gpot.config.choices import Upstream
 from gpot.config.options import register_options
 from gpot.config.resolvers import register_resolvers
+from gpot.config.schema.costs import CostConfig, EuclideanCost, L1Cost, LpCost, MahalanobisCost
 from gpot.config.schema.datasets import (
     ArchiveConfig,
     DatasetConfig,
@@ -44,6 +45,7 @@ class Config:
     flow: FlowConfig
     gp: GpConfig
     penalty: PenaltyConfig
+    cost: CostConfig
     optimizer: OptimizersConfig
     device: DeviceConfig
     logger: LoggerConfig
@@ -76,6 +78,7 @@ GROUPS: dict[str, type] = {
     "flow": FlowConfig,
     "gp": GpConfig,
     "penalty": PenaltyConfig,
+    "cost": CostConfig,
     "optimizer": OptimizersConfig,
     "device": DeviceConfig,
     "logger": LoggerConfig,
@@ -98,6 +101,7 @@ KINDS: dict[str, dict[str, type]] = {
         "points": PointsConfig,
     },
     "flow": {"ffjord": FFJORDConfig, "bnaf": BNAFConfig, "cpflow": CPFlowConfig},
+    "cost": {"euclidean": EuclideanCost, "l1": L1Cost, "lp": LpCost, "mahalanobis": MahalanobisCost},
     "gp": {"gp": GpConfig, "mlp": MlpConfig, "ridge": RidgeConfig, "spectral": SpectralConfig, "twist": TwistConfig},
 }
 

@@ -2,11 +2,24 @@
 
 from gpot.uses.interpolation import displace, displaced_log_density, interpolate_points
 from gpot.uses.paths import MapPath, law_preserving_path, map_path
-from gpot.uses.ranks import Coverage, coverage, depth, inside, quantile_contour, radius, ranks, signs
+from gpot.uses.ranks import (
+    Calibrated,
+    Coverage,
+    calibrate,
+    coverage,
+    depth,
+    inside,
+    quantile_contour,
+    radius,
+    ranks,
+    signs,
+)
 
 __all__ = [
+    "Calibrated",
     "Coverage",
     "MapPath",
+    "calibrate",
     "coverage",
     "depth",
     "displace",

@@ -8,6 +8,9 @@ radius r_q, r_q^2 the q quantile of chi^2_d. With f alone in place of s o f the 
 the Gaussian, and the regions are an accident of f; with the Monge map they are those of optimal transport: one
 definition, which does not depend on the family of the flow.
 
+A region has its content as far as z is Gaussian. Where the flow has not learned its data well enough for that, points
+that no fit has seen give regions of the same shape with the right content whatever the law of z (`calibrate`).
+
 Departure: hallin2021 transports to the uniform law on the ball (spherical uniform), chernozhukov2017 to any reference;
 here it is N(0, I), whose ball has the same contents after `distribution`. The contours of the two references differ in
 general.
@@ -18,8 +21,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor, nn
@@ -56,12 +60,49 @@ def radius(content: float, dim: int) -> float:
     return math.sqrt(float(stats.chi2.ppf(content, dim)))
 
 
-def inside(z: Tensor, content: float) -> Tensor:
+@dataclass(frozen=True)
+class Calibrated:
+    r"""The ball that the codes of calibration points give for a content (split conformal: vovk2005; lei2018).
+
+    Of n points z_i the radius is the k-th smallest :math:`|z_i|`, k = ceil((n + 1) content). A further point of the
+    same law, exchangeable with them, lies inside with the probability k / (n + 1), the law whatever it is: at least the
+    content, and less than 1 / (n + 1) above it.
+    """
+
+    content: float
+    radius: float
+    rank: int  # k
+    n: int
+
+
+def calibrate(z: Tensor, contents: Sequence[float] = (0.5, 0.8, 0.95)) -> list[Calibrated]:
+    """Balls of the codes z = M(x) (n, d) of points that no fit has seen, in the place of contents everywhere here."""
+    distances = _finite(z).norm(dim=1).double().sort().values
+    n, balls = len(z), []
+    for content in contents:
+        radius(content, z.shape[1])  # refuses what is no content
+        rank = math.ceil((n + 1) * content)
+        if rank > n:
+            raise BadInput(
+                f"a region of content {content:g} takes at least {math.ceil(content / (1.0 - content) - 1e-9)} points to "
+                f"calibrate, and got {n}; pass more, or a smaller content"
+            )
+        balls.append(Calibrated(content, distances[rank - 1].item(), rank, n))
+    return balls
+
+
+def inside(z: Tensor, content: float | Calibrated) -> Tensor:
     """Whether each row lies in the region of that content (n,)."""
-    return z.norm(dim=1) <= radius(content, z.shape[1])
+    return z.norm(dim=1) <= _radius(content, z.shape[1])
 
 
-def quantile_contour(flow: Flow, content: float, n: int = 200, generator: torch.Generator | None = None) -> Tensor:
+def _radius(content: float | Calibrated, dim: int) -> float:
+    return content.radius if isinstance(content, Calibrated) else radius(content, dim)
+
+
+def quantile_contour(
+    flow: Flow, content: float | Calibrated, n: int = 200, generator: torch.Generator | None = None
+) -> Tensor:
     """n points of the contour, M^-1 of the sphere of radius r (n, d): in the plane in order, around once.
 
     flow: M, a `MongeMap` (or a flow alone), whose dtype and device the points have; rows are NaN where it has no
@@ -74,16 +115,18 @@ def quantile_contour(flow: Flow, content: float, n: int = 200, generator: torch.
         directions = signs(torch.randn(n, flow.dim, generator=generator))
     first = next(cast(nn.Module, flow).parameters(), directions)
     with torch.no_grad():
-        return flow.inverse(radius(content, flow.dim) * directions.to(first))
+        return flow.inverse(_radius(content, flow.dim) * directions.to(first))
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many of n points fell into the region of a content, against the binomial law of that number."""
+    """How many of n points fell into the region of a content, against the law of that number: binomial, and for a
+    region that was itself calibrated on points beta-binomial."""
 
     content: float
     inside: int
     n: int
+    calibrated: Calibrated | None = None
 
     @property
     def share(self) -> float:
@@ -92,18 +135,38 @@ class Coverage:
 
     @property
     def error(self) -> float:
-        """One binomial standard deviation of the share."""
+        """One standard deviation of the share."""
+        if self.calibrated is not None:
+            return float(self._counts().std()) / self.n
         return math.sqrt(self.content * (1.0 - self.content) / self.n)
 
     @property
     def p_value(self) -> float:
-        """Of the exact two-sided binomial test: how often chance alone is as far off."""
-        return float(stats.binomtest(self.inside, self.n, self.content).pvalue)
+        """Of the exact two-sided test: how often chance alone gives a number that is as rare, or rarer."""
+        if self.calibrated is None:
+            return float(stats.binomtest(self.inside, self.n, self.content).pvalue)
+        chances = self._counts().pmf(np.arange(self.n + 1))
+        return float(min(1.0, chances[chances <= chances[self.inside] * (1.0 + 1e-7)].sum()))
+
+    def _counts(self) -> Any:
+        """The probability of the region, k-th of n uniform order statistics, is Beta(k, n + 1 - k)."""
+        assert self.calibrated is not None
+        return stats.betabinom(self.n, self.calibrated.rank, self.calibrated.n + 1 - self.calibrated.rank)
 
 
-def coverage(z: Tensor, contents: Sequence[float] = (0.5, 0.8, 0.95)) -> list[Coverage]:
-    """The coverage of each region by points z = M(x) (n, d) that no fit has seen."""
+def coverage(z: Tensor, contents: Sequence[float | Calibrated] = (0.5, 0.8, 0.95)) -> list[Coverage]:
+    """The coverage of each region by points z = M(x) (n, d) that no fit, and no calibration, has seen."""
+    _finite(z)
+    return [
+        Coverage(content.content, int(inside(z, content).sum()), len(z), content)
+        if isinstance(content, Calibrated)
+        else Coverage(content, int(inside(z, content).sum()), len(z))
+        for content in contents
+    ]
+
+
+def _finite(z: Tensor) -> Tensor:
     if z.ndim != 2 or len(z) == 0 or not z.isfinite().all():
         raise BadInput(f"coverage is counted over finite points (n, d), and got shape {tuple(z.shape)}; leave out rows "
                        "that are not finite and say how many")  # fmt: skip
-    return [Coverage(content, int(inside(z, content).sum()), len(z)) for content in contents]
+    return z

@@ -4,7 +4,7 @@
 
 Contours: the released BNAF, alone and with the released Gaussian-preserving flow. Coverage: of held-out points by
 regions of small flows, fitted to data sets that scikit-learn ships or makes. Writes outputs/figures/ranks.json. A
-minute or two.
+few minutes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gpot.gp.velocity import RidgeVelocity
 from gpot.maths.charts import Chart
 from gpot.plots.style import CYCLE, frame_map, styled, title
 from gpot.progress import track
-from gpot.uses.ranks import coverage, depth, inside, quantile_contour
+from gpot.uses.ranks import Coverage, calibrate, coverage, depth, inside, quantile_contour
 from scripts.figures.common import held_out_points, released_map, write_page
 from scripts.figures.small_flows import small_flow
 
@@ -61,21 +61,26 @@ def rotated(x: Tensor, flow: FrozenFlow, seed: int) -> MongeMap:
 
 
 def covered(name: str, seed: int = 0) -> dict[str, Any]:
-    """The coverage of held-out points: a quarter of the rows."""
+    """The coverage of held-out points, a quarter of the rows; and, of half of these, that of the regions which the
+    other half calibrates."""
     data = torch.from_numpy(SETS[name]()).float()
     data = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))]
     n = len(data)
     test, validation, train = data[: n // 4], data[n // 4 : n // 4 + n // 8], data[n // 4 + n // 8 :]
-    flow, _ = small_flow(train, validation, seed=seed)
-    monge = rotated(train, FrozenFlow(flow), seed)
+    found = small_flow(train, validation, seed=seed)
+    monge = rotated(train, FrozenFlow(found.flow), seed)
     with torch.no_grad():
-        regions = coverage(monge.transport(test), CONTENTS)
+        z = monge.transport(test)
+    balls = calibrate(z[: len(z) // 2], CONTENTS)
     return {
         "row": name, "dim": data.shape[1], "fitted": len(train) + len(validation), "held_out": len(test),
-        "regions": [
-            {"content": r.content, "share": r.share, "error": r.error, "p_value": r.p_value} for r in regions
-        ],
+        "width": found.width, "validation": found.validation, "regions": _counted(coverage(z, CONTENTS)),
+        "counted": len(z) - len(z) // 2, "calibrated": _counted(coverage(z[len(z) // 2 :], balls)),
     }  # fmt: skip
+
+
+def _counted(regions: list[Coverage]) -> list[dict[str, float]]:
+    return [{"content": r.content, "share": r.share, "error": r.error, "p_value": r.p_value} for r in regions]
 
 
 @styled()

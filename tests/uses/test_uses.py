@@ -15,6 +15,7 @@ from gpot.flows.identity import IdentityFlow
 from gpot.maths.charts import Chart
 from gpot.maths.transport import gaussian_log_density, jacobian
 from gpot.uses import (
+    calibrate,
     coverage,
     depth,
     displace,
@@ -144,6 +145,32 @@ def test_coverage_that_is_wrong_is_seen() -> None:
     assert coverage(1.3 * torch.randn(2000, 2, dtype=DTYPE))[1].p_value < 1e-6
     with pytest.raises(BadInput, match="finite points"):
         coverage(torch.full((3, 2), torch.nan))
+
+
+@pytest.mark.parametrize("content", [0.5, 0.8, 0.95])
+def test_calibrated_regions_have_their_content_whatever_the_law(content: float) -> None:
+    torch.manual_seed(0)
+    shares = []
+    for _ in range(400):
+        z = 1.3 * torch.randn(100, 2, dtype=DTYPE).abs() ** 1.5  # far from Gaussian
+        (ball,) = calibrate(z[:59], (content,))
+        assert int(inside(z[:59], ball).sum()) == ball.rank == math.ceil(60 * content)
+        shares.append(coverage(z[59:], (ball,))[0])
+    expected = math.ceil(60 * content) / 60
+    measured = torch.tensor([region.share for region in shares])
+    assert abs(measured.mean().item() - expected) < 4 * shares[0].error / math.sqrt(400)
+    assert measured.std().item() == pytest.approx(shares[0].error, rel=0.15)  # that of the beta-binomial law
+    assert 0.01 < sum(region.p_value < 0.1 for region in shares) / 400 < 0.15
+
+
+def test_calibration_that_fails_is_refused() -> None:
+    with pytest.raises(BadInput, match="takes at least 19 points to calibrate, and got 18"):
+        calibrate(torch.randn(18, 2))
+    assert len(calibrate(torch.randn(19, 2))) == 3
+    monge = MongeMap(stretch(), still(2))
+    (ball,) = calibrate(torch.randn(50, 2, dtype=DTYPE), (0.5,))
+    z = monge.transport(quantile_contour(monge, ball, 20))
+    torch.testing.assert_close(z.norm(dim=1), torch.full((20,), ball.radius, dtype=DTYPE))
 
 
 # -- paths of maps -----------------------------------------------------------

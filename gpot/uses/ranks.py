@@ -83,9 +83,10 @@ def calibrate(z: Tensor, contents: Sequence[float] = (0.5, 0.8, 0.95)) -> list[C
         radius(content, z.shape[1])  # refuses what is no content
         rank = math.ceil((n + 1) * content)
         if rank > n:
+            least = math.ceil(content / (1.0 - content) - 1e-9)
             raise BadInput(
-                f"a region of content {content:g} takes at least {math.ceil(content / (1.0 - content) - 1e-9)} points to "
-                f"calibrate, and got {n}; pass more, or a smaller content"
+                f"a region of content {content:g} takes at least {least} points to calibrate, and got {n}; pass more, "
+                "or a smaller content"
             )
         balls.append(Calibrated(content, distances[rank - 1].item(), rank, n))
     return balls

@@ -1,9 +1,9 @@
 r"""The fit of a Monge map between two flows: min over s of E c(x, g^-1(s(f(x)))), x ~ P.
 
 Prior samples z ~ N(0, I) stand for f(x), x = f^-1(z): no data is needed. The steps: the rotation of s, by descent from
-several starts (for a general g there is no closed form); then the velocity, by Adam with one cycle of the learning
-rate, under a guard: the log-determinant error is measured on held-out points, the time grid is refined where it passes
-its tolerance, and only parameters that keep the Gaussian are kept.
+several starts (for a general g there is no closed form); then the velocity, by Adam or Muon with one cycle of the
+learning rate, under a guard: the log-determinant error is measured on held-out points, the time grid is refined where
+it passes its tolerance, and only parameters that keep the Gaussian are kept.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from gpot.flows.base import Flow
 from gpot.flows.implicit import Map, differentiable_inverse, orientation
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.optimizer import Descent, known_descent, optimizer_of
 from gpot.gp.rotation import descend_rotation
 from gpot.gp.velocity import RidgeVelocity
 from gpot.maths.charts import Chart
 from gpot.maths.costs import Cost, as_cost, check_cost, descended
+from gpot.maths.schedule import cycle
 from gpot.maths.transport import procrustes
 
 MAX_LOST = 0.01  # share of the points that may have no image under g^-1 (flows that are not onto)
@@ -52,6 +54,7 @@ def monge_between(
     steps: int = 2000,
     batch_size: int = 512,
     lr: float = 1e-2,
+    optimizer: Descent | str = Descent.adam,
     tolerance: float = 1e-3,
     max_steps: int = 64,
     time_limit: float | None = None,
@@ -66,7 +69,8 @@ def monge_between(
         gp: s with fresh parameters, by default a ridge field of 128 neurons in the chart `direct` with 5 time steps.
         n: prior samples, used over and over.
         n_held_out: further ones, behind the choice of the best parameters and the report.
-        steps, batch_size, lr: of Adam; a gradient is clipped to the norm 10.
+        steps, batch_size, lr: of the optimizer; a gradient is clipped to the norm 10.
+        optimizer: "adam" or "muon".
         tolerance: of the mean log-determinant error, nats.
         max_steps: the finest time grid.
         time_limit: seconds of the descent, which ends there (the best parameters until then are the result).
@@ -74,7 +78,7 @@ def monge_between(
     Raises: FidelityLost where no parameters kept the law, TrainingDiverged where a loss is not finite, BadInput where
     more than 1 % of the points have no image.
     """
-    started = time.monotonic()
+    started, optimizer = time.monotonic(), known_descent(optimizer)
     chosen = as_cost(cost)
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -93,8 +97,7 @@ def monge_between(
     x_held = map_.source.inverse(held_out)
     before = (_cost(chosen, x_held, map_.target.inverse(held_out)), _cost(chosen, x_held, _rotated(map_, held_out)))
     guard, best, state = Guard(gp, tolerance, max_steps, _WORDS), Best(), copy.deepcopy(gp.state_dict())
-    optimizer = torch.optim.Adam(gp.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.15)
+    descent = optimizer_of(gp, optimizer, lr)
     every = max(1, steps // CHECKS)
     for step in range(steps):
         batch = torch.randint(len(x), (batch_size,), generator=generator).to(x.device)
@@ -103,11 +106,12 @@ def monge_between(
         loss = descended(chosen, step / max(1, steps - 1))(x[batch][finite], y[finite]).mean()
         if not loss.isfinite():
             raise TrainingDiverged(f"the cost must stay finite; it is {loss.item()} at step {step}. Lower lr={lr:g}.")
-        optimizer.zero_grad()
+        for group in descent.param_groups:
+            group["lr"] = lr * max(cycle(step / steps), 1e-4)
+        descent.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(gp.parameters(), CLIP)
-        optimizer.step()
-        schedule.step()
+        descent.step()
         out_of_time = time_limit is not None and time.monotonic() - started > time_limit
         if (step + 1) % every == 0 or step + 1 == steps or out_of_time:
             value = _cost(chosen, x_held, map_.target.inverse(gp.transport(held_out).detach()))

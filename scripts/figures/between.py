@@ -1,6 +1,6 @@
 """Monge maps between two data sets of the plane, from two flows: docs/between.png and its numbers.
 
-    python -m scripts.figures.between [--steps 1200] [--pairs two_moons:eight_gaussians ...] [--again]
+    python -m scripts.figures.between [--steps 1000] [--pairs two_moons:eight_gaussians ...] [--again]
 
 Flows: the released BNAFs. Minutes per pair; what is there already is drawn without a fit.
 """
@@ -25,7 +25,9 @@ TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def fit(pair: str, steps: int) -> None:
     source, target = (released_flow(name) for name in pair.split(":"))
-    map_: MongeBetween = monge_between(source, target, steps=steps, progress=bar(f"map {pair}", steps))
+    map_: MongeBetween = monge_between(
+        source, target, steps=steps, lr=2e-2, optimizer="muon", progress=bar(f"map {pair}", steps)
+    )
     print(map_.report)
     assert map_.report is not None
     x, y = map_.sample(4000)
@@ -54,7 +56,7 @@ def draw(results: dict[str, Any]) -> Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--pairs", nargs="*", default=list(PAIRS))
     parser.add_argument("--again", action="store_true", help="fit even where results are there")
     options = parser.parse_args()

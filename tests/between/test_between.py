@@ -140,8 +140,9 @@ def test_another_cost_has_another_map() -> None:
     assert more.mean() > 4 * more.std() / len(x) ** 0.5
 
 
-def test_a_descent_lowers_what_the_rotation_left() -> None:
-    map_ = short(affine(2, 1), bnaf(), Lp(4.0), steps=60, lr=1e-2)
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_descent_lowers_what_the_rotation_left(optimizer: str) -> None:
+    map_ = short(affine(2, 1), bnaf(), Lp(4.0), steps=60, lr=1e-2, optimizer=optimizer)
     report = map_.report
     assert report is not None
     assert report.cost.mean < report.cost_rotation < report.cost_start
@@ -160,6 +161,8 @@ def _plain(seed: int) -> MongeBetween:
 
 
 def test_what_cannot_be_fitted() -> None:
+    with pytest.raises(BadConfig, match="'adam', 'muon'"):
+        short(affine(2, 1), affine(2, 2), optimizer="sgd")
     with pytest.raises(BadInput, match=r"shape \(100,\) here"):
         short(affine(2, 1), affine(2, 2), lambda x, y: (x - y) ** 2)
     with pytest.raises(FidelityLost, match="Raise max_steps"):

@@ -2,6 +2,7 @@
 
 from gpot.between.fit import monge_between
 from gpot.between.maps import MongeBetween
+from gpot.between.measure import measured
 from gpot.between.report import BetweenReport
 
-__all__ = ["BetweenReport", "MongeBetween", "monge_between"]
+__all__ = ["BetweenReport", "MongeBetween", "measured", "monge_between"]

@@ -20,6 +20,7 @@ from gpot.errors import BadConfig
 from gpot.flows.base import Flow
 from gpot.flows.implicit import forward_map, freeze, unfrozen
 from gpot.gp.base import GaussianPreserving
+from gpot.gp.inverted import Inverted
 from gpot.maths.transport import gaussian_log_density, jacobian
 
 
@@ -58,6 +59,11 @@ class MongeBetween(nn.Module):
     def inverse(self, y: Tensor, refine: int = 0) -> Tensor:
         """x with T(x) = y (n, d), the Monge map from Q to P; `refine` corrections of s^-1."""
         return self.source.inverse(self.gp.inverse(self.target.transform(y), refine))
+
+    def reversed(self) -> MongeBetween:
+        """T^-1 as a map of its own, from Q to P: f^-1 o s^-1 o g. It has no report yet; `measured` gives it one."""
+        gp = self.gp.inner if isinstance(self.gp, Inverted) else Inverted(self.gp)
+        return MongeBetween(self.target, self.source, gp)
 
     @torch.no_grad()
     def jacobian(self, x: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def fit(name: str, classes: tuple[int, int], steps: int) -> None:
     for digit in classes:
         own = mean[label == digit][:, used]
         train, held_out = own[:-HELD_OUT], own[-HELD_OUT:]
-        flows.append(small_flow(train[HELD_OUT:], train[:HELD_OUT], widths=(8,), steps=1000).flow)
+        flows.append(small_flow(train[HELD_OUT:], train[:HELD_OUT], widths=(8,), steps=1500).flow)
         held.append(held_out)
     map_ = monge_between(
         *flows, n=4000, n_held_out=1024, steps=steps, batch_size=256, lr=2e-2, optimizer="muon",

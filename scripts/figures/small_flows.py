@@ -46,9 +46,10 @@ class Standardized(nn.Module):
 
     @torch.no_grad()
     def temper(self, x: Tensor) -> None:
-        """The temperature with which x (n, d), that no step has seen, is the likeliest: T^2 = E|z|^2 / d."""
+        """The temperature T >= 1 with which x (n, d), that no step has seen, is the likeliest: T^2 = E|z|^2 / d, or 1.
+        A few rows that happen to lie near the centre are no reason to draw all in."""
         z = self.inner.transform((x - self.mean) / self.scale)
-        self.temperature = ((z**2).sum(1).mean() / self.dim).sqrt()
+        self.temperature = ((z**2).sum(1).mean() / self.dim).sqrt().clamp(min=1.0)
 
 
 @dataclass(frozen=True)

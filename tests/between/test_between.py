@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gpot import GaussianPreservingFlow, RidgeVelocity
-from gpot.between import MongeBetween, monge_between
+from gpot.between import MongeBetween, measured, monge_between
 from gpot.errors import BadConfig, BadInput, FidelityLost, InverseNotAvailable
 from gpot.flows import FFJORDFlow, FrozenFlow
 from gpot.flows.implicit import differentiable_inverse, implicit_inverse, orientation
@@ -88,6 +88,22 @@ def test_both_densities_are_kept_for_any_s(target: nn.Module) -> None:
     kept = map_.source_log_density(x) - map_.target_log_density(again) - log_det
     torch.testing.assert_close(kept, torch.zeros_like(kept), rtol=0, atol=1e-4)
     torch.testing.assert_close(map_.inverse(again, refine=3), x, rtol=0, atol=1e-4)
+
+
+def test_the_map_the_other_way_is_its_inverse() -> None:
+    map_ = MongeBetween(affine(2, 1), bnaf(), large_gp(2))
+    other = map_.reversed()
+    x, y = map_.sample(6, torch.Generator().manual_seed(0))
+    again, log_det = other(y)
+    torch.testing.assert_close(again, x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(log_det, -map_(x)[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(other.inverse(x), y, rtol=0, atol=1e-6)
+    z = other.source.transform(y)
+    torch.testing.assert_close(other.gp.exact_log_det(z), other.gp(z)[1], rtol=0, atol=1e-4)
+    assert other.reversed().gp is map_.gp
+    report, back = measured(map_, 512), measured(other, 512)
+    assert back.cost.mean == pytest.approx(report.cost.mean, abs=5 * (report.cost.stderr + back.cost.stderr))
+    assert back.logdet_error.mean < 1e-3 and back.round_trip < 1e-6 and back.optimum <= back.cost.mean
 
 
 def test_what_does_not_fit_together() -> None:

@@ -1,6 +1,6 @@
 """Digits of one class to another: a Monge map between the codes of two classes of MNIST: docs/digits.png.
 
-    python -m scripts.figures.digits [--classes 3 8] [--steps 300] [--again]
+    python -m scripts.figures.digits [--classes 3 8] [--steps 400] [--again]
 
 Codes, labels and decoder are the released ones; no image is read. The map is between the coordinates that the VAE uses;
 the others (standard deviation below a tenth) are put at their mean. Minutes; what is there already is drawn without a
@@ -66,7 +66,7 @@ def fit(name: str, classes: tuple[int, int], steps: int) -> None:
         flows.append(small_flow(train[HELD_OUT:], train[:HELD_OUT], widths=(8,), steps=1500).flow)
         held.append(held_out)
     map_ = monge_between(
-        *flows, n=4000, n_held_out=1024, steps=steps, batch_size=256, lr=2e-2, optimizer="muon",
+        *flows, n=4000, n_held_out=1600, steps=steps, batch_size=256, lr=2e-2, optimizer="muon",
         progress=bar(f"map {name}", steps),
     )  # fmt: skip
     print(map_.report)
@@ -95,7 +95,7 @@ def draw(pictures: np.ndarray) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, nargs=2, default=(3, 8))
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--again", action="store_true", help="fit even where results are there")
     options = parser.parse_args()
     torch.set_num_threads(1)

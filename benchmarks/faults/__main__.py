@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="JSON of the counts; the same command goes on from there")
     parser.add_argument("--anew", action="store_true", help="forget what an earlier run has written there")
-    parser.add_argument("--sample", action="store_true", help="a part of the campaign, in about a minute")
+    parser.add_argument("--sample", action="store_true", help="a part of the campaign, in about two minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="default: all; of a sample all but the sweep")
     parser.add_argument("--limit", type=float, help="seconds for each kind of fault (default: none)")

@@ -14,6 +14,7 @@ from typing import Any
 Result = tuple[str, str | None]  # the fault, and what should not have happened: None for nothing
 _SAVE = 20.0  # seconds
 _LONG = 2000  # characters
+_MANY = 10_000
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,11 @@ class Scale:
         return random.Random(f"{self.seed} {purpose} {number}")
 
     def order(self, of: int, n: int | None, purpose: str) -> range | list[int]:
-        """n of as many numbers, in an order of chance; all of them, in theirs, where n is None."""
-        return range(of) if n is None else self.draw(purpose).sample(range(of), min(n, of))
+        """n of as many numbers, or all (None), in an order of chance: what a limit of time leaves is a sample too. Of
+        very many, all are in their own order."""
+        if n is None and of > _MANY:
+            return range(of)
+        return self.draw(purpose).sample(range(of), of if n is None else min(n, of))
 
 
 class Record:

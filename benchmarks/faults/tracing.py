@@ -63,8 +63,7 @@ class Call:
 
 
 def traced(folder: Path, command: Callable[[], bool], *options: str) -> tuple[Ended, list[Call]]:
-    """Run a command under strace. Returns: how it ended, and its calls of `CALLS` that name a file below the folder, or
-    one of the system's temporary folder that is to be moved there."""
+    """Run a command under strace. Returns: how it ended, and its calls of `CALLS` that name a file below the folder."""
     process = start(folder, command, _stop_for_tracer)
     os.waitpid(process.pid, os.WUNTRACED)
     out = folder.with_name(f"{folder.name}.strace")

@@ -353,8 +353,10 @@ def test_a_rule_fails_on_a_config_that_breaks_it_alone(
 
 
 def test_rules_of_two_dimensions_and_of_flows_without_an_inverse() -> None:
-    with pytest.raises(BadConfig, match=r"gp\.chart=cube or gaussian.*2 and direct"):
+    with pytest.raises(BadConfig, match=r"gp\.chart=cube or gaussian, got direct\. Type gp\.chart=gaussian"):
         compose("train_gp", ["dataset=two_moons", "gp=toy_spectral", "gp.chart=direct"])
+    with pytest.raises(BadConfig, match=r"dataset\.dim of 2, got 10\. Take points of two columns"):
+        compose("train_gp", ["dataset=dsprites", "gp=toy_spectral"])
     with pytest.raises(BadConfig, match=r"at least 3, got 2.*gp=toy_ridge"):
         compose("train_gp", ["dataset=two_moons", "gp=twist", "penalty=none"])
     with pytest.raises(BadConfig, match=r"flow\.inverse=bisection, or gp\.source=data"):

@@ -54,12 +54,14 @@ def families_fit(dataset: DatasetConfig, gps: Gps) -> None:
                 f"{name}=twist turns planes by angles that depend on other coordinates: it needs dataset.dim "
                 f"of at least 3, got {dim}. Type gp=ridge or gp=toy_ridge."
             )
-        if isinstance(gp.family, SpectralConfig) and (dim != 2 or gp.chart is Chart.direct):
-            raise BadConfig(
-                f"{name}={gp.name} solves Euler's equations on the square: it needs dataset.dim of 2 and "
-                f"{name}.chart=cube or gaussian, got {dim} and {gp.chart.value}. Type gp=mlp or gp=ridge, or "
-                f"{name}.chart=gaussian."
-            )
+        if isinstance(gp.family, SpectralConfig):
+            solves = f"{name}={gp.name} solves Euler's equations on the square: it needs"
+            if dim != 2:
+                raise BadConfig(
+                    f"{solves} dataset.dim of 2, got {dim}. Take points of two columns, or type gp=mlp or gp=ridge."
+                )
+            if gp.chart is Chart.direct:
+                raise BadConfig(f"{solves} {name}.chart=cube or gaussian, got direct. Type {name}.chart=gaussian.")
 
 
 def penalty_has_a_path(runs: Mapping[str, tuple[GpConfig, PenaltyConfig]]) -> None:

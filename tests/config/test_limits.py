@@ -15,6 +15,7 @@ from gpot.config import Config, compose
 from gpot.entry import ends_well, entry, storage_trouble
 from gpot.errors import BadConfig, DataMissing
 from gpot.items.figures import _optimum
+from gpot.items.report import _peak_memory_gb
 from gpot.report.tables import markdown
 from gpot.stages.stage import open_workshop
 
@@ -111,3 +112,9 @@ def test_the_picture_of_one_repeat_is_drawn(tmp_path: Path) -> None:
     point = {"n": 50, "mean": 1.0, "spread": None, "repeats": 1}
     written = _optimum({"flow": [point], "gaussian": [point]}, [], tmp_path / "optimum")
     assert [path.suffix for path in written] == [".png", ".pdf"] and all(path.stat().st_size for path in written)
+
+
+def test_a_system_without_the_module_resource_has_a_dash_for_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (_peak_memory_gb() or 0.0) > 0.0
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows: the import fails
+    assert _peak_memory_gb() is None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gpot.errors import BadConfig, BadInput, InverseNotAvailable
+from gpot.errors import BadConfig, BadInput, FlowRefused, GpotWarning, InverseNotAvailable
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.monge import MongeMap
 from gpot.gp.velocity import RidgeVelocity
@@ -146,3 +146,25 @@ def test_the_state_of_a_wrapped_map_is_that_of_the_map(x: Tensor, wrapper: str) 
         )
         compared = (fresh, made) if part is None else (fresh.get_submodule(part), made.get_submodule(part))
         assert torch.equal(compared[0](x)[0], compared[1](x)[0])
+
+
+class NarrowFlow(CubicFlow):
+    """Its image leaves out the codes whose first coordinate is beyond `edge`."""
+
+    onto = False
+    edge = 0.0
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return super().inverse(z).where(z[:, :1] < self.edge, torch.nan)
+
+
+def test_samples_without_a_preimage_are_counted_and_never_returned() -> None:
+    flow = NarrowFlow()
+    monge = MongeMap(flow, make_gp())
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(FlowRefused, match=r"2000 samples were asked for, and \d+ Gaussian draws \(\d\d%\) have no x"):
+        monge.sample(2000, generator)
+    flow.edge = 2.8  # beyond which lies 0.3 % of a normal law
+    with pytest.warns(GpotWarning, match=r"\d+ of 2000 draws lay outside the image of f and were drawn again"):
+        x = monge.sample(2000, generator)
+    assert len(x) == 2000 and x.isfinite().all()

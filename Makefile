@@ -85,7 +85,7 @@ bench-truth: $(READY) ## how close each family comes to known optima, in which t
 	$(PY) benchmarks/truth.py --out outputs/bench/truth.json
 	$(PY) benchmarks/truth.py --out outputs/bench/truth.json --picture docs/truth.png
 
-faults: $(READY) ## kill, corrupt and race everything, fill the disk, mistype: what is lost, in outputs/faults (half an hour; again: it goes on)
+faults: $(READY) ## kill, corrupt and race everything, fill the disk, mistype: what is lost, in outputs/faults (half an hour or more; again: it goes on)
 	$(PY) -m benchmarks.faults --out outputs/faults/faults.json
 
 faults-sample: $(READY) ## a part of that, in two minutes

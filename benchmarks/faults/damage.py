@@ -42,11 +42,13 @@ class Places:
 def artefacts(scale: Scale) -> Iterator[Kind]:
     """Every bit and every length of the files that the command leaves; random bits of released models' large ones."""
     root = scale.folder / "reference" / "outputs" / "artifacts"
+    for folder in root.glob("*/[!.]*"):
+        Store(root).find(folder.parent.name, folder.name)  # whole before it is damaged
     small = Places(sorted(path for path in root.glob("*/[!.]*/*") if path.is_file()))
     yield _flips("flipped bit of an artefact", _BITS.format(""), scale, root, small, scale.bits)
     released = scale.folder / "released"
-    if not released.is_dir():
-        shutil.copytree(CONFIGS.parent / RELEASED, released)
+    shutil.rmtree(released, ignore_errors=True)  # of a campaign that was killed, with the bit that it had flipped
+    shutil.copytree(CONFIGS.parent / RELEASED, released)
     large = [path for path in sorted(released.glob("*/*/*")) if path.is_file() and path.stat().st_size > _SMALL]
     name, what = "flipped bit of a large file", _BITS.format(f" of more than {_SMALL >> 10} kB, released")
     yield _flips(name, what, scale, released, Places(large), scale.random_bits)

@@ -8,10 +8,11 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
@@ -31,9 +32,11 @@ _NO_OPTION = re.compile(r"missing mandatory value: \w+\n\s+full_key: (\w+)\.")
 
 
 def _listedof(group: str) -> str:
-    """The files of a group that a user may choose."""
-    names = (path.stem for path in sorted((CONFIGS / group).glob("*.yaml")))
-    return ", ".join(name for name in names if not name.startswith("base"))
+    """The options of a group that a user may choose: its files, and what the schema registers."""
+    names = {path.stem for path in (CONFIGS / group).glob("*.yaml")}
+    if names:
+        names |= {name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(group, {})}
+    return ", ".join(sorted(name for name in names if not name.startswith("base")))
 
 
 def explain(error: BaseException) -> str:
@@ -86,6 +89,21 @@ def storage_trouble(error: BaseException) -> str | None:
     )
 
 
+_NO_NAME_OF_A_FILE = "Config group override must be a string or a list"
+
+
+def no_option(arguments: Sequence[str]) -> str:
+    """Which of these arguments is no option of its group, as `gp=3` or `=3`, and what to type: Hydra says neither."""
+    for typed in arguments:
+        name, equals, _ = typed.partition("=")
+        group = name.lstrip("+~").partition("@")[0].strip()
+        if equals and not group:
+            return f"An option was to be set by '{typed}', which names none. Type NAME=VALUE."
+        if group and (listed := _listedof(group)) and typed.partition("=")[2] not in listed.split(", "):
+            return f"The group {group} has no option '{typed.partition('=')[2]}'. Type {group}=OPTION, one of {listed}."
+    return f"The option of a group is the name of one of its files, and got {' '.join(arguments)}. Type gp=ridge, say."
+
+
 def ends_well(command: Callable[[], bool]) -> bool:
     """Call a command: what it returns, or False after one message where a user's mistake or a disk has ended it."""
     try:
@@ -93,7 +111,9 @@ def ends_well(command: Callable[[], bool]) -> bool:
     except (GpotError, HydraException, OmegaConfBaseException) as error:
         print(explain(error), file=sys.stderr)
     except Exception as error:
-        if trouble := storage_trouble(error):
+        if str(error).startswith(_NO_NAME_OF_A_FILE):
+            print(no_option(sys.argv[1:]), file=sys.stderr)
+        elif trouble := storage_trouble(error):
             print(trouble, file=sys.stderr)
         elif SweepFolder.current is None:
             raise

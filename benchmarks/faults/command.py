@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Ended:
 
 @dataclass
 class Command:
-    """A command in a process of its own, working in `folder`; what it prints goes to a file beside that."""
+    """A command in a process of its own; what it prints goes to a file that no fault of its disk reaches."""
 
     pid: int
     log: Path
@@ -96,21 +97,22 @@ class Command:
     def wait(self) -> Ended:
         _, status, usage = os.wait4(self.pid, 0)
         text = self.log.read_text(encoding="utf-8", errors="replace")
+        self.log.unlink()
         return Ended(os.waitstatus_to_exitcode(status), text, usage.ru_utime + usage.ru_stime)
 
 
 def start(folder: Path, command: Callable[[], bool], prepare: Callable[[], object] | None = None) -> Command:
     """Fork, and call a command with the errors that the scripts catch. prepare: called in the new process before."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder.with_name(f"{folder.name}.log")
+    output, log = tempfile.mkstemp(prefix="gpot-faults-", suffix=".log")
     sys.stdout.flush()
     pid = os.fork()
     if pid:
-        return Command(pid, log)
+        os.close(output)
+        return Command(pid, Path(log))
     status = _CRASHED
     try:
         os.chdir(folder)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(output, 1)
         os.dup2(output, 2)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)

@@ -166,6 +166,7 @@ class Workshop:
         """
         artifact = self.store.find(stage.name, stage.key)
         if artifact is not None:
+            self.store.forget_work(artifact)
             return artifact
         plan = self.plan([stage])
         for part in plan if needed_by else plan[:-1]:

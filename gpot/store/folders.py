@@ -58,6 +58,11 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def forget_work(self, artifact: Artifact) -> None:
+        """Remove the checkpoints of an artefact of this store that is done: a kill just after it was leaves them."""
+        if artifact.folder.parent.parent == self.root:
+            shutil.rmtree(self._work(artifact.stage, artifact.key), ignore_errors=True)
+
     def make(
         self, stage: str, key: str, build: Callable[[Path], Mapping[str, Any]], manifest: Mapping[str, Any]
     ) -> Artifact:

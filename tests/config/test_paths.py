@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gpot.config import compose
 from gpot.config.quoting import quoted
-from gpot.entry import explain
+from gpot.entry import ends_well, explain
 from gpot.errors import BadConfig
 
 VALUES = [
@@ -86,3 +86,19 @@ def test_what_is_missing_is_said_without_the_words_of_the_parser(overrides: list
         compose("train_gp", overrides)
     text = explain(caught.value)
     assert text.startswith(said) and "full_key" not in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("gp=3", "The group gp has no option '3'. Type gp=OPTION, one of mlp, ridge, "),
+        ("dataset=null", "two_moons"),
+        ("=3", "'=3', which names none. Type NAME=VALUE."),
+    ],
+)
+def test_what_is_no_option_of_a_group_is_said(
+    typed: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["train_gp.py", typed])
+    assert not ends_well(lambda: bool(compose("train_gp", [typed])))
+    assert said in (text := capsys.readouterr().err) and text.count("\n") == 1

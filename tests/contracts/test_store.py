@@ -289,6 +289,18 @@ def test_failed_build_leaves_nothing_but_its_checkpoints(tmp_path: Path):
     assert not (tmp_path / "work" / "gp" / key).exists()
 
 
+def test_checkpoints_that_a_kill_left_beside_a_finished_artefact_go(tmp_path: Path):
+    own, released = Store(tmp_path / "artifacts"), Store(tmp_path / "artifacts", tmp_path / "pretrained")
+    artifact = make(own)
+    (own.work("gp", artifact.key) / "last.ckpt").write_text("step 9")  # as a kill after the renaming leaves it
+    own.forget_work(artifact)
+    assert not (tmp_path / "work" / "gp" / artifact.key).exists()
+    given_away = make(Store(tmp_path / "pretrained"))
+    (own.work("gp", given_away.key) / "last.ckpt").write_text("step 9")  # of a training of the user's own
+    released.forget_work(given_away)
+    assert (tmp_path / "work" / "gp" / given_away.key / "last.ckpt").exists()
+
+
 def test_build_may_not_write_the_manifest(tmp_path: Path):
     with pytest.raises(BadInput, match=r"manifest\.json"):
         make(Store(tmp_path), build=lambda folder: {"n": (folder / "manifest.json").write_text("{}")})

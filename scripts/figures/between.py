@@ -1,6 +1,6 @@
 """Monge maps between two data sets of the plane, from two flows: docs/between.png and its numbers.
 
-    python -m scripts.figures.between [--steps 1500] [--pairs two_moons:eight_gaussians ...] [--again]
+    python -m scripts.figures.between [--steps 3000] [--pairs two_moons:eight_gaussians ...] [--again]
 
 Flows: the released BNAFs. Minutes per pair; what is there already is drawn without a fit.
 """
@@ -73,7 +73,7 @@ def draw(results: dict[str, Any]) -> Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--pairs", nargs="*", default=list(PAIRS))
     parser.add_argument("--again", action="store_true", help="fit even where results are there")
     options = parser.parse_args()

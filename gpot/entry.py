@@ -92,15 +92,21 @@ def storage_trouble(error: BaseException) -> str | None:
 _NO_NAME_OF_A_FILE = "Config group override must be a string or a list"
 
 
-def no_option(arguments: Sequence[str]) -> str:
-    """Which of these arguments is no option of its group, as `gp=3` or `=3`, and what to type: Hydra says neither."""
+def no_option(arguments: Sequence[str], error: Exception) -> str | None:
+    """Which of these arguments is no option of its group, as `gp=3`, or names none, as `=3`, and what to type: Hydra
+    says neither. None where the error is not of that."""
     for typed in arguments:
         name, equals, _ = typed.partition("=")
         group = name.lstrip("+~").partition("@")[0].strip()
         if equals and not group:
             return f"An option was to be set by '{typed}', which names none. Type NAME=VALUE."
-        if group and (listed := _listedof(group)) and typed.partition("=")[2] not in listed.split(", "):
-            return f"The group {group} has no option '{typed.partition('=')[2]}'. Type {group}=OPTION, one of {listed}."
+    if not str(error).startswith(_NO_NAME_OF_A_FILE):
+        return None
+    for typed in arguments:
+        name, _, value = typed.partition("=")
+        group = name.lstrip("+~").partition("@")[0].strip()
+        if group and (listed := _listedof(group)) and value not in listed.split(", "):
+            return f"The group {group} has no option '{value}'. Type {group}=OPTION, one of {listed}."
     return f"The option of a group is the name of one of its files, and got {' '.join(arguments)}. Type gp=ridge, say."
 
 
@@ -111,8 +117,8 @@ def ends_well(command: Callable[[], bool]) -> bool:
     except (GpotError, HydraException, OmegaConfBaseException) as error:
         print(explain(error), file=sys.stderr)
     except Exception as error:
-        if str(error).startswith(_NO_NAME_OF_A_FILE):
-            print(no_option(sys.argv[1:]), file=sys.stderr)
+        if said := no_option(sys.argv[1:], error):
+            print(said, file=sys.stderr)
         elif trouble := storage_trouble(error):
             print(trouble, file=sys.stderr)
         elif SweepFolder.current is None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
@@ -31,7 +30,7 @@ from gpot.stages.flow import load_flow, split
 from gpot.stages.points import n_points, points_of
 from gpot.stages.stage import WEIGHTS, Bench, Stage
 from gpot.stages.vae import images_of, load_vae
-from gpot.store import Artifact
+from gpot.store import Artifact, save_array
 from gpot.tracking.names import VAL_COST
 from gpot.tracking.run import paper_lines
 from gpot.tracking.run_logger import RunLogger
@@ -189,5 +188,5 @@ def _log_det_errors(bench: Bench) -> Mapping[str, Any]:
     z = torch.randn(_ERROR_POINTS, flow.dim, generator=torch.Generator().manual_seed(_ERROR_SEED))
     with torch.no_grad():
         errors = flow.log_det_error(z.to(flow.rotation), _ERROR_CHUNK).abs().double().cpu().numpy()
-    np.save(bench.folder / "errors.npy", errors)
+    save_array(bench.folder / "errors.npy", errors)
     return {"mean": float(errors.mean()), "max": float(errors.max())}

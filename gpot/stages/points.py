@@ -23,7 +23,7 @@ from gpot.data.points import Standardization, array_hash, read_points, single
 from gpot.errors import BadConfig, GpotWarning
 from gpot.stages.stage import Bench, Stage
 from gpot.stages.vae import codes_stage, images_of
-from gpot.store import Artifact
+from gpot.store import Artifact, save_array
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +79,8 @@ def _read(path: str, standardize: bool, bench: Bench) -> Mapping[str, Any]:
     points, standard = _as_seen(path, standardize)
     if standard is None:
         return _keep(points, bench)
-    np.save(bench.folder / _MEAN, standard.mean)
-    np.save(bench.folder / _SCALE, standard.scale)
+    save_array(bench.folder / _MEAN, standard.mean)
+    save_array(bench.folder / _SCALE, standard.scale)
     log.info(
         "points: standardized; a training's NLL is of them, %+.3f nats make it that of the file's units",
         -standard.log_det,
@@ -89,7 +89,7 @@ def _read(path: str, standardize: bool, bench: Bench) -> Mapping[str, Any]:
 
 
 def _keep(points: Any, bench: Bench) -> Mapping[str, Any]:
-    np.save(bench.folder / "points.npy", points)
+    save_array(bench.folder / "points.npy", points)
     return {"n": len(points), "mean": points.mean(0).tolist(), "std": points.std(0).tolist()}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from gpot.stages.maps import RowParts, codes_of, map_of
 from gpot.stages.points import points_of
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import images_of, load_vae
+from gpot.store import save_array
 
 _FRAMES_PER_STEP = 2  # values of the animation for one of the figure
 
@@ -50,9 +50,9 @@ def _traverse(bench: Bench) -> Mapping[str, Any]:
     images = traverse(codes, decode, values)
     kl = torch.tensor(latents.manifest["metrics"]["kl"], dtype=torch.float64)
     change = image_change(images[:, :, ::_FRAMES_PER_STEP])
-    np.save(bench.folder / "images.npy", (images.nan_to_num(nan=0.0) * 255).round().to(torch.uint8).numpy())
+    save_array(bench.folder / "images.npy", (images.nan_to_num(nan=0.0) * 255).round().to(torch.uint8).numpy())
     for name, array in (("values", values), ("kl", kl), ("change", change), ("rows", rows)):
-        np.save(bench.folder / f"{name}.npy", array.numpy())
+        save_array(bench.folder / f"{name}.npy", array.numpy())
     carries = informative(kl, asked.threshold)
     return {
         "n_informative": int(carries.sum()),

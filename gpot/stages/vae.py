@@ -36,7 +36,7 @@ from gpot.errors import BadConfig
 from gpot.places import typed
 from gpot.progress import track
 from gpot.stages.stage import WEIGHTS, Bench, Stage
-from gpot.store import Artifact
+from gpot.store import Artifact, save_array
 from gpot.training.fit import fit, intervals
 from gpot.training.pace import TIMED_STEPS, Pace, n_steps, pace
 from gpot.training.vae import VAEModule
@@ -179,11 +179,11 @@ def _encode(bench: Bench) -> Mapping[str, Any]:
     index = images.index()
     mean, log_variance = _posterior(images, index, bench)
     for name, values in (("mean", mean), ("log_variance", log_variance)):
-        np.save(bench.folder / f"{name}.npy", _stored(images.dataset, values))
-    np.save(bench.folder / "index.npy", index)
+        save_array(bench.folder / f"{name}.npy", _stored(images.dataset, values))
+    save_array(bench.folder / "index.npy", index)
     labels = images.source.labels(index)
     if labels is not None:
-        np.save(bench.folder / "labels.npy", labels)
+        save_array(bench.folder / "labels.npy", labels)
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(0)
     return {"n": len(mean), "std": mean.std(0).tolist(), "kl": kl.tolist()}
 
@@ -199,7 +199,7 @@ def codes_stage(latents: Stage, rows: NDArray[np.int64]) -> Stage:
 
 def _encode_rows(rows: NDArray[np.int64], bench: Bench) -> Mapping[str, Any]:
     images = images_of(bench.config)
-    np.save(bench.folder / "mean.npy", _stored(images.dataset, _posterior(images, images.index()[rows], bench)[0]))
+    save_array(bench.folder / "mean.npy", _stored(images.dataset, _posterior(images, images.index()[rows], bench)[0]))
     return {"n": len(rows)}
 
 

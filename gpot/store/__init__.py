@@ -12,9 +12,9 @@ The key is a hash of the stage, its version, its resolved sub-config, the keys o
 artefact is built in a temporary folder under a file lock and then renamed: a folder with its final name is complete.
 """
 
-from gpot.store.artifact import Artifact
+from gpot.store.artifact import Artifact, save_array
 from gpot.store.folders import Store
 from gpot.store.keys import content_key, file_sha256
 from gpot.store.manifest import MANIFEST, MANIFEST_HASH, commit
 
-__all__ = ["MANIFEST", "MANIFEST_HASH", "Artifact", "Store", "commit", "content_key", "file_sha256"]
+__all__ = ["MANIFEST", "MANIFEST_HASH", "Artifact", "Store", "commit", "content_key", "file_sha256", "save_array"]

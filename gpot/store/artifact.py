@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,14 @@ from gpot.store.manifest import BY_CALLER, BY_STORE, MANIFEST, MANIFEST_HASH
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an .npy file by way of Python, which raises where a disk is full: NumPy's own writer loses an error of its
+    last flush, and leaves a file that is too short."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    path.write_bytes(buffer.getbuffer())
 
 
 @dataclass(frozen=True)

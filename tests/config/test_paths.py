@@ -94,6 +94,7 @@ def test_what_is_missing_is_said_without_the_words_of_the_parser(overrides: list
         ("gp=3", "The group gp has no option '3'. Type gp=OPTION, one of mlp, ridge, "),
         ("dataset=null", "two_moons"),
         ("=3", "'=3', which names none. Type NAME=VALUE."),
+        ("+=", "'+=', which names none. Type NAME=VALUE."),
     ],
 )
 def test_what_is_no_option_of_a_group_is_said(

@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import logging
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,19 @@ def refused(number: int) -> Any:
 def test_locks_of_this_file_system_hold(tmp_path: Path) -> None:
     assert locks_hold(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_trial_left_goes_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    dead, alive, elsewhere = (
+        tmp_path / f".locks-{name}-0123abcd" for name in (f"{host}-{ended.pid}", f"{host}-{os.getppid()}", "other-1")
+    )
+    for path in (dead, alive, elsewhere):
+        path.touch()
+    assert locks_hold(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted((alive, elsewhere))
 
 
 @pytest.mark.parametrize("flock", [refused(errno.ENOLCK), refused(errno.EOPNOTSUPP), refused(errno.ENOSYS), print])

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from gpot.errors import ArtifactCorrupt, ArtifactMissing, BadInput
-from gpot.store import Artifact, Store, content_key, file_sha256
+from gpot.store import Artifact, Store, content_key, file_sha256, save_array
 from tests.conftest import ROOT
 
 CONFIG = {"dim": 2, "hidden": [15, 15], "lr": 1e-3, "chart": "cube", "bias": True, "scale": None}
@@ -299,6 +299,16 @@ def test_checkpoints_that_a_kill_left_beside_a_finished_artefact_go(tmp_path: Pa
     (own.work("gp", given_away.key) / "last.ckpt").write_text("step 9")  # of a training of the user's own
     released.forget_work(given_away)
     assert (tmp_path / "work" / "gp" / given_away.key / "last.ckpt").exists()
+
+
+def test_an_array_is_written_whole_or_not_at_all(tmp_path: Path):
+    array = np.arange(100.0).reshape(20, 5)
+    save_array(tmp_path / "a.npy", array)
+    assert np.array_equal(np.load(tmp_path / "a.npy"), array)
+    if not (full := Path("/dev/full")).exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        save_array(full, array)
 
 
 def test_build_may_not_write_the_manifest(tmp_path: Path):

@@ -10,13 +10,12 @@ import dataclasses
 import io
 import json
 import logging
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from gpot.errors import BadInput
 from gpot.jsonable import jsonable
+from gpot.leftovers import clear, temporary_name
 from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.report.grids import Grid, Row, checked_rows, grids, paper_number
@@ -156,14 +155,13 @@ def write_all(folder: str | Path, item: str, payload: Row) -> dict[str, Path]:
 
 
 def _replace(path: Path, text: str) -> Path:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    clear(path.parent, f".{path.name}.")
+    temporary = path.with_name(temporary_name(f".{path.name}."))
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
     return path
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import errno
-import glob
 import logging
-import os
-import socket
-import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,19 +11,19 @@ from pathlib import Path
 
 import filelock
 
+from gpot.leftovers import clear, temporary_name
+
 logger = logging.getLogger("gpot.store")
 
+_PROBE = ".locks-"
 _REFUSED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 def locks_hold(folder: Path) -> bool:
     """Whether the file system of a folder keeps a second one out while a lock is held: some shared ones refuse locks,
     and some grant every one."""
-    mine = f".locks-{socket.gethostname()}-"
-    for left in folder.glob(f"{glob.escape(mine)}*"):  # by a process that was killed while it tried
-        if not _alive(int(left.name.removeprefix(mine).partition("-")[0])):
-            left.unlink(missing_ok=True)
-    probe = folder / f"{mine}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    clear(folder, _PROBE)
+    probe = folder / temporary_name(_PROBE)
     first, second = filelock.FileLock(probe), filelock.FileLock(probe)
     try:
         with warnings.catch_warnings():
@@ -38,7 +34,7 @@ def locks_hold(folder: Path) -> bool:
             except filelock.Timeout:
                 return not isinstance(first, filelock.SoftFileLock)
             return False
-    except NotImplementedError:
+    except (NotImplementedError, filelock.Timeout):  # nobody else has this file: a lock was refused
         return False
     except OSError as error:
         if error.errno in _REFUSED:
@@ -48,19 +44,6 @@ def locks_hold(folder: Path) -> bool:
         second.release()
         first.release()
         probe.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    """Whether there is such a process here. Elsewhere than on POSIX nobody can ask without ending it: taken for one."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class Locks:

@@ -43,7 +43,9 @@ def test_what_a_killed_trial_left_goes_and_that_of_a_living_one_stays(tmp_path: 
     assert sorted(tmp_path.iterdir()) == sorted((alive, elsewhere))
 
 
-@pytest.mark.parametrize("flock", [refused(errno.ENOLCK), refused(errno.EOPNOTSUPP), refused(errno.ENOSYS), print])
+@pytest.mark.parametrize(
+    "flock", [refused(errno.ENOLCK), refused(errno.EOPNOTSUPP), refused(errno.ENOSYS), refused(errno.EACCES), print]
+)
 def test_others_are_noticed_said_and_replaced(
     tmp_path: Path, flock: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

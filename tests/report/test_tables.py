@@ -8,6 +8,9 @@ import json
 import logging
 import math
 import re
+import socket
+import subprocess
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -231,7 +234,7 @@ def test_write_all_replaces_whole_files_or_none(tmp_path: Path, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("gpot.report.tables.os.replace", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         tables.write_all(tmp_path, "table1", table_1())
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -285,3 +288,12 @@ def test_metrics_that_no_row_has_can_be_left_out() -> None:
     found = tables.without_empty(grid)
     assert found.groups == (groups[0], groups[1], groups[3])
     assert found.rows == (("a", "1", "–", "–"), ("b", "–", "–", "2"))
+
+
+def test_files_that_a_killed_writer_left_go(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".table1.md.{socket.gethostname()}-{ended.pid}-0123abcd"
+    left.write_text("half")
+    tables._replace(tmp_path / "table1.md", "whole\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["table1.md"]

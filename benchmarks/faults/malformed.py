@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -257,6 +258,7 @@ _NAMED = ("dataset", "points", "weights", "flow.width")  # of which a sentence o
 
 
 def _compose_and_report(overrides: list[str]) -> bool:
+    sys.argv = ["scripts/report.py", *overrides]  # of which the entry speaks
     return report(compose("report", overrides))
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
@@ -22,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gpot.config import schema
 from gpot.config.advice import options
 from gpot.config.compose import known_keys, to_config
+from gpot.config.options import options_of
 from gpot.config.quoting import advice
 from gpot.errors import GpotError
 from gpot.places import CONFIGS
@@ -29,14 +29,6 @@ from gpot.sweeps.jobs import Function, SweepFolder, conclude, folder_name, in_sw
 
 _RESOLVED = re.compile(r"(\w+) raised while resolving interpolation: (.*?)\s*(?=\n\s+full_key:|$)", re.DOTALL)
 _NO_OPTION = re.compile(r"missing mandatory value: \w+\n\s+full_key: (\w+)\.")
-
-
-def _listedof(group: str) -> str:
-    """The options of a group that a user may choose: its files, and what the schema registers."""
-    names = {path.stem for path in (CONFIGS / group).glob("*.yaml")}
-    if names:
-        names |= {name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(group, {})}
-    return ", ".join(sorted(name for name in names if not name.startswith("base")))
 
 
 def explain(error: BaseException) -> str:
@@ -55,8 +47,8 @@ def explain(error: BaseException) -> str:
     text = "\n".join(dict.fromkeys(str(e).strip() for e in chain))
     if resolved := _RESOLVED.search(text):  # an error of gpot, of which OmegaConf hands on the words alone
         return f"{resolved.group(1)}: {resolved.group(2)}"
-    if (missing := _NO_OPTION.search(text)) and (listed := _listedof(missing.group(1))):
-        return f"The group {missing.group(1)} has no option. Type {missing.group(1)}=OPTION, one of {listed}."
+    if (missing := _NO_OPTION.search(text)) and (known := options_of(missing.group(1))):
+        return f"The group {missing.group(1)} has no option. Type {missing.group(1)}=OPTION, one of {', '.join(known)}."
     match = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text)
     owner = getattr(schema, match.group(2), None) if match else None
     if match and dataclasses.is_dataclass(owner):
@@ -95,18 +87,16 @@ _NO_NAME_OF_A_FILE = "Config group override must be a string or a list"
 def no_option(arguments: Sequence[str], error: Exception) -> str | None:
     """Which of these arguments is no option of its group, as `gp=3`, or names none, as `=3`, and what to type: Hydra
     says neither. None where the error is not of that."""
+    of_a_group = str(error).startswith(_NO_NAME_OF_A_FILE)
     for typed in arguments:
-        name, equals, _ = typed.partition("=")
+        name, equals, value = typed.partition("=")
         group = name.lstrip("+~").partition("@")[0].strip()
         if equals and not group:
             return f"An option was to be set by '{typed}', which names none. Type NAME=VALUE."
-    if not str(error).startswith(_NO_NAME_OF_A_FILE):
+        if of_a_group and group and (known := options_of(group)) and value not in known:
+            return f"The group {group} has no option '{value}'. Type {group}=OPTION, one of {', '.join(known)}."
+    if not of_a_group:
         return None
-    for typed in arguments:
-        name, _, value = typed.partition("=")
-        group = name.lstrip("+~").partition("@")[0].strip()
-        if group and (listed := _listedof(group)) and value not in listed.split(", "):
-            return f"The group {group} has no option '{value}'. Type {group}=OPTION, one of {listed}."
     return f"The option of a group is the name of one of its files, and got {' '.join(arguments)}. Type gp=ridge, say."
 
 

@@ -1,4 +1,4 @@
-"""Names of short-lived files, by which a later process knows those that a killed one has left."""
+"""Files that are written whole or not at all, by names that tell a later process what a killed one has left."""
 
 from __future__ import annotations
 
@@ -6,12 +6,29 @@ import glob
 import os
 import socket
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def temporary_name(prefix: str) -> str:
     """A name that no other process takes: the prefix, the machine, the process, random digits."""
     return f"{prefix}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write, which takes its place at the end; of an error nothing is left, and `path` is as it
+    was."""
+    prefix = f".{path.name}."
+    clear(path.parent, prefix)
+    temporary = path.with_name(temporary_name(prefix))
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def clear(folder: Path, prefix: str) -> None:

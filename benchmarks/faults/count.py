@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gpot.leftovers import replacing
+
 Result = tuple[str, str | None]  # the fault, and what should not have happened: None for nothing
 _SAVE = 20.0  # seconds
 _LONG = 2000  # characters
@@ -144,9 +146,8 @@ class Record:
         spent = {"cpu_seconds": round(self.cpu), "seconds": round(self._before["seconds"] + self._elapsed())}
         result = {"item": "faults", **self.about, "rows": [count.row() for count in self.counts.values()], **spent}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(self.path)
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._start

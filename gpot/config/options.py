@@ -12,6 +12,14 @@ LIKE = {name: "toy" for name in (*DENSITIES, "array")} | {name: "mnist" for name
 DATASETS = (*LIKE, "dsprites", "mnist", "toy")
 
 
+def options_of(group: str) -> list[str]:
+    """The options of a group that a user may choose: its files, and what is registered for it. None for no group."""
+    names = {path.stem for path in (CONFIGS / group).glob("*.yaml")}
+    if names:
+        names |= {name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(group, {})}
+    return sorted(name for name in names if not name.startswith("base"))
+
+
 def register_options() -> None:
     """Make known to Hydra: each density of :mod:`gpot.data.toy` as a dataset, `dataset=rings`; each dataset in each
     folder of `scale`, as the one that it is like; and in each folder of `frozen`, or else as in `frozen/ours`."""

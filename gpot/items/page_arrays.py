@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from gpot.evaluation.planar import carried_mesh, equal_frames
 from gpot.items.figures import DrawnItem
 from gpot.items.lineage import TRAINED, Lineage, history, model_entry
+from gpot.leftovers import replacing
 from gpot.paper.items import Item
 from gpot.plots.style import polar_colours
 
@@ -64,9 +65,8 @@ def behind_result(drawn: DrawnItem) -> tuple[dict[str, Any], Arrays]:
 def save_arrays(folder: Path, item: Item, arrays: Arrays) -> Path:
     """Write `<item>_page.npz`, complete or not at all."""
     path = folder / f"{item}_page.npz"
-    partial = path.with_name(f".{path.name}")
-    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return path
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gpot.errors import BadInput
 from gpot.jsonable import jsonable
-from gpot.leftovers import clear, temporary_name
+from gpot.leftovers import replacing
 from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.report.grids import Grid, Row, checked_rows, grids, paper_number
@@ -155,14 +155,8 @@ def write_all(folder: str | Path, item: str, payload: Row) -> dict[str, Path]:
 
 
 def _replace(path: Path, text: str) -> Path:
-    clear(path.parent, f".{path.name}.")
-    temporary = path.with_name(temporary_name(f".{path.name}."))
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     return path
 
 

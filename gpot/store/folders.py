@@ -85,7 +85,7 @@ class Store:
                 self._build(parent / key, stage, key, build, record)
                 artifact = self.find(stage, key)
                 assert artifact is not None
-            shutil.rmtree(self._work(stage, key), ignore_errors=True)
+            self.forget_work(artifact)
         return artifact
 
     def _build(

@@ -29,6 +29,7 @@ from omegaconf import DictConfig
 
 from gpot.config.schema import Config
 from gpot.errors import BadInput, GpotError
+from gpot.leftovers import replacing
 from gpot.places import typed
 
 log = logging.getLogger(__name__)
@@ -88,9 +89,9 @@ class JobRecord:
         """Complete or as before: a kill meanwhile leaves the old record."""
         path = folder / FOLDER / f"{self.id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def read_records(folder: Path) -> list[JobRecord]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gpot.errors import BadInput, GpotError
+from gpot.leftovers import replacing
 from gpot.paper.items import Item
 from gpot.report.page.arrays import embed_animation, embed_pictures
 from gpot.report.page.captions import words
@@ -47,9 +47,8 @@ def write_page(folder: Path) -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
     log.info("%s: %d of %d items, %.1f MB", path.name, len(payloads), len(Item), size / 1e6)
     return path
 

@@ -6,7 +6,7 @@ import dataclasses
 from enum import Enum
 from typing import Any
 
-from gpot.config.schema import OptimizerConfig
+from gpot.config.schema import OptimizerConfig, VaeConfig
 from gpot.gp.optimizer import Descent
 
 
@@ -27,6 +27,12 @@ def adam_settings(optimizer: OptimizerConfig) -> dict[str, Any]:
     points = {"points": [list(point) for point in optimizer.points.items()]} if optimizer.points else {}
     descent = {} if optimizer.descent is Descent.adam else {"descent": optimizer.descent.value}
     return without(optimizer, "points", "descent") | points | descent
+
+
+def vae_settings(vae: VaeConfig) -> dict[str, Any]:
+    """A trained VAE's settings; the points of its ceiling, (step, weight), only where it has some."""
+    ceiling = {"ceiling": [list(point) for point in vae.ceiling.items()]} if vae.ceiling else {}
+    return without(vae, "weights", "ceiling") | ceiling
 
 
 def without(value: Any, *names: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The learning rate's cycle, as a pure function of the position in a training."""
+"""Factors of a training, the learning rate's above all, as pure functions of the position in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def cycle(position: float) -> float:
 
 
 def through_points(step: int, points: Mapping[int, float]) -> float:
-    """Factor of the learning rate at a step, from 0: straight lines through {step: factor}, constant outside of them.
+    """Factor (of a learning rate, of a weight) at a step, from 0: straight lines through {step: factor}, constant
+    outside of them.
 
     >>> [through_points(step, {0: 0.0, 10: 1.0, 20: 0.5}) for step in (4, 9, 14, 99)]
     [0.5, 1.0, 0.75, 0.5]

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gpot.config.choices import CodePrecision
-from gpot.config.plain import adam_settings, without
+from gpot.config.plain import adam_settings, vae_settings
 from gpot.config.schema import (
     ArchiveConfig,
     Config,
@@ -108,7 +108,7 @@ def vae_stage(config: Config) -> Stage:
         return Stage("vae", 1, config, {"vae": frozen}, (), _load)
     settings = {
         "dataset": {"name": dataset.name, "n_images": dataset.n_images} | shape,
-        "vae": without(vae, "weights"),
+        "vae": vae_settings(vae),
         "optimizer": adam_settings(config.optimizer.vae),
         "seed": config.seed,
     }

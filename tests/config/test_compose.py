@@ -285,6 +285,8 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("sizes_positive", "gp.family.hidden", [], ["list of positive numbers"]),
     ("schedules_complete", "optimizer.vae.schedule", Schedule.points, ["with 0 points", "step: factor"]),
     ("schedules_complete", "optimizer.vae.points", {0: 1.0}, ["with 1 points"]),
+    ("ceiling_rises", "vae.ceiling", {9: 1.0, 3: 1.0}, ["rising order", "++vae.ceiling={"]),
+    ("ceiling_rises", "vae.ceiling", {0: 0.0}, ["above 0"]),
     ("descents_known", "optimizer.vae.descent", Descent.muon, ["descent=muon", "optimizer.vae.descent=adam"]),
     ("batches_fit", "gp.n_train", 100, ["gp.batch_size", "gp.batch_size=100"]),
     ("batches_fit", "vae.batch_size", 2, ["at least 3", "got 2"]),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import pytest
 import torch
 
 from gpot.config.choices import PenaltyKind, PenaltyTime, Schedule
+from gpot.config.compose import compose
 from gpot.config.schema import OptimizerConfig, PenaltyConfig
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
@@ -16,6 +18,7 @@ from gpot.gp.twist import TwistFlow
 from gpot.maths.schedule import WARM_UP, one_cycle, through_points
 from gpot.training.gp import GPModule
 from gpot.training.schedule import adam, penalty_weight
+from gpot.training.vae import weights_at
 
 
 @pytest.mark.parametrize("epochs", [6, 10, 200, 2000, 2001])
@@ -35,6 +38,18 @@ def test_lambda_without_halvings_is_constant_and_never_below_the_last_plateau() 
     assert {penalty_weight(0.3, 0, epoch, 7) for epoch in range(7)} == {0.3}
     assert penalty_weight(1.0, 5, 6, 6) == penalty_weight(1.0, 5, 60, 6) == 2**-5
     assert [penalty_weight(1.0, 5, epoch, 2) for epoch in range(2)] == [1.0, 2**-3]  # fewer epochs than plateaus
+
+
+def test_a_ceiling_caps_each_weight_of_the_divergence_and_an_empty_one_none() -> None:
+    config = compose("train_vae", ["budget=smoke", "vae.pressure_start=4", "vae.pressure_steps=2"]).vae
+    assert config is not None and (config.alpha, config.beta, config.gamma) == (1.0, 6.4, 1.0)
+    assert weights_at(1, config) == pytest.approx((2.0, 12.8, 2.0))  # the pressure at the first of its two steps
+    assert weights_at(2, config) == (1.0, 6.4, 1.0)
+    relieved = dataclasses.replace(config, ceiling={10: 6.4, 20: 0.1, 30: 0.1, 40: 6.4})
+    assert weights_at(10, relieved) == weights_at(40, relieved) == weights_at(10**6, relieved) == (1.0, 6.4, 1.0)
+    assert weights_at(20, relieved) == weights_at(25, relieved) == (0.1, 0.1, 0.1)
+    assert weights_at(35, relieved) == pytest.approx((1.0, 3.25, 1.0))  # half-way up: only beta is above
+    assert weights_at(1, relieved) == pytest.approx((2.0, 6.4, 2.0))  # after the pressure
 
 
 @pytest.mark.parametrize("steps", [1, 2, 20, 100, 1777])

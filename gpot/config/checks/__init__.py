@@ -26,6 +26,7 @@ RULES: tuple[Callable[..., None], ...] = (
     sizes.rates_not_negative,
     sizes.tolerances_reachable,
     sizes.schedules_complete,
+    sizes.ceiling_rises,
     sizes.descents_known,
     sizes.batches_fit,
     sizes.certificate_fits,

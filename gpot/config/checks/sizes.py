@@ -151,6 +151,15 @@ def schedules_complete(optimizer: OptimizersConfig) -> None:
             )
 
 
+def ceiling_rises(vae: VaeConfig | None) -> None:
+    points = {} if vae is None else vae.ceiling
+    if list(points) != sorted(points) or min([1, *points.values()]) <= 0:
+        raise BadConfig(
+            f"vae.ceiling has steps in rising order, each with the largest weight there, above 0, got {dict(points)}. "
+            "Type '++vae.ceiling={10000: 6.4, 11000: 0.1, 20000: 0.1, 30000: 6.4}', or leave it out."
+        )
+
+
 def descents_known(optimizer: OptimizersConfig) -> None:
     for part in ("vae", "flow"):
         if (found := getattr(optimizer, part).descent) is not Descent.adam:

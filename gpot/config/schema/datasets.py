@@ -84,3 +84,4 @@ class VaeConfig:
     epochs: int
     batch_size: int
     precision: Precision
+    ceiling: dict[int, float] = field(default_factory=dict)  # step: largest weight of a part

@@ -30,7 +30,7 @@ ONE_THREAD := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 .PHONY: help setup test test-libraries lint bench bench-truth bench-libraries faults faults-sample figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
 
 help:
-	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors|long|paper|toy] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [JOBS=1] [OVERRIDES='seed=1 ...']"
+	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors|paper|toy] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [JOBS=1] [OVERRIDES='seed=1 ...']"
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(SELF) | while IFS="$$(printf '\t')" read -r target text; \
 		do printf '  %-20s %s\n' "$$target" "$$text"; done
 

@@ -1,6 +1,6 @@
 r"""The frozen models of dSprites on one GPU in at most ten minutes: the VAE as one CUDA graph a step, then the rest.
 
-    python benchmarks/gpu_models.py [--out outputs/bench/gpu_models] [--seconds 540] [--models long]
+    python benchmarks/gpu_models.py [--out outputs/bench/gpu_models] [--seconds 540] [--models ours]
 
 1. All images are drawn (on the CPU, once), packed to bits and kept on the device. A step gathers its batch there,
    unpacks it, and does the forward and backward pass of the beta-TCVAE and Adam's step, all in one graph that is
@@ -189,12 +189,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("outputs/bench/gpu_models"))
     parser.add_argument("--seconds", type=float, default=540.0, help="of all; what is not done then is left")
-    parser.add_argument("--models", default="long", help="whose settings: a name of configs/models")
+    parser.add_argument("--models", default="ours", help="whose settings: a name of configs/models")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit(
             "benchmarks/gpu_models.py trains on a GPU, and torch finds none here; run it where "
-            "torch.cuda.is_available() is true, or train on this machine: python scripts/train_vae.py models=long"
+            "torch.cuda.is_available() is true, or train on this machine: python scripts/train_vae.py pretrained=null"
         )
     started, out = time.monotonic(), options.out.resolve()
     config = compose("train_vae", ["dataset=dsprites", f"models={options.models}"])

@@ -21,6 +21,7 @@ from typing import Any
 from gpot.errors import GpotError
 from gpot.items.released import released_models
 from gpot.report.documents import documents, stale, templates, typed_numbers
+from gpot.training.history import HISTORY
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ROOT / "docs" / "numbers"
@@ -46,13 +47,17 @@ def collect(outputs: Path) -> list[Path]:
 
 
 def released_vaes(pretrained: Path) -> dict[str, Any]:
-    """Dataset -> how its released VAE was trained: settings, steps, seconds."""
+    """Dataset -> how its released VAE was trained: settings, steps, seconds, and the reconstruction of validation images
+    (nats) at equal distances from the first to the last epoch, where its history is there."""
     by_dataset = {}
     for path in sorted((pretrained / "vae").glob("*/manifest.json")):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         settings = {key: manifest["config"][key] for key in ("vae", "optimizer")}
+        history = path.parent / HISTORY
+        rows = json.loads(history.read_text(encoding="utf-8")) if history.is_file() else []
         by_dataset[manifest["config"]["dataset"]["name"]] = {
             **settings, "steps": manifest["metrics"].get("steps"), "duration": manifest["duration"],
+            "reconstruction": [row["val/reconstruction"] for row in rows],
         }  # fmt: skip
     return by_dataset
 

@@ -7,7 +7,6 @@ from enum import Enum
 from typing import Any
 
 from gpot.config.schema import OptimizerConfig, VaeConfig
-from gpot.gp.optimizer import Descent
 
 
 def plain(value: Any) -> Any:
@@ -22,11 +21,9 @@ def plain(value: Any) -> Any:
 
 
 def adam_settings(optimizer: OptimizerConfig) -> dict[str, Any]:
-    """An optimizer's settings; the points of its schedule, (step, factor), only where it has some, and its descent only
-    where it is not Adam's."""
+    """An optimizer's settings; the points of its schedule, (step, factor), only where it has some."""
     points = {"points": [list(point) for point in optimizer.points.items()]} if optimizer.points else {}
-    descent = {} if optimizer.descent is Descent.adam else {"descent": optimizer.descent.value}
-    return without(optimizer, "points", "descent") | points | descent
+    return without(optimizer, "points") | points
 
 
 def vae_settings(vae: VaeConfig) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -35,12 +35,15 @@ class Muon(torch.optim.Optimizer):
         matrices: parameters (..., m, n), each m x n a matrix of its own.
         others: what Adam moves.
         lr: of both.
+        weight_decay: times the parameter, a part of every gradient, as in torch's Adam.
     """
 
-    def __init__(self, matrices: list[Tensor], others: list[Tensor], lr: float) -> None:
-        groups = [{"params": matrices, "matrices": True}, {"params": others, "matrices": False}]
-        super().__init__([group for group in groups if group["params"]], {"lr": lr})
-        self._adam = torch.optim.Adam(others, lr=lr) if others else None
+    def __init__(
+        self, matrices: Sequence[Tensor], others: Sequence[Tensor], lr: float, weight_decay: float = 0.0
+    ) -> None:
+        groups = [{"params": list(matrices), "matrices": True}, {"params": list(others), "matrices": False}]
+        super().__init__([group for group in groups if group["params"]], {"lr": lr, "weight_decay": weight_decay})
+        self._adam = torch.optim.Adam(others, lr=lr, weight_decay=weight_decay) if others else None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -58,9 +61,10 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
+                gradient = weight.grad.add(weight, alpha=group["weight_decay"])
                 momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-                momentum.mul_(_MOMENTUM).add_(weight.grad)
-                step = orthogonal_factor(weight.grad + _MOMENTUM * momentum)
+                momentum.mul_(_MOMENTUM).add_(gradient)
+                step = orthogonal_factor(gradient + _MOMENTUM * momentum)
                 weight.sub_(step, alpha=_RMS * group["lr"] * max(weight.shape[-2:]) ** 0.5)
         return loss
 
@@ -85,10 +89,11 @@ def known_descent(name: Descent | str) -> Descent:
         raise BadConfig(f"an optimizer of a map is one of {listed}, and got {name!r}") from None
 
 
-def optimizer_of(gp: nn.Module, descent: Descent | str, lr: float) -> torch.optim.Optimizer:
+def optimizer_of(gp: nn.Module, descent: Descent | str, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
     """The optimizer of a map. Of twists the matrices of all layers are stacked, and so are their bias vectors."""
     parameters = list(gp.parameters())
     if known_descent(descent) is Descent.adam:
-        return torch.optim.Adam(parameters, lr=lr)
+        return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
     is_matrix = 3 if isinstance(gp, TwistFlow) else 2
-    return Muon([p for p in parameters if p.ndim == is_matrix], [p for p in parameters if p.ndim != is_matrix], lr)
+    matrices, others = ([p for p in parameters if (p.ndim == is_matrix) is wanted] for wanted in (True, False))
+    return Muon(matrices, others, lr, weight_decay)

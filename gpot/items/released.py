@@ -23,7 +23,8 @@ _MEASURED = {"vae": "train/reconstruction", "flow": "val/nll", "gp": "val/cost"}
 
 def released_models(folder: Path) -> list[dict[str, Any]]:
     """Each model of the folder `pretrained`, in the order of the stages: its dataset, its name, the settings of its
-    training, what was measured at its end, seconds, device, and the items that show it."""
+    training, what was measured at its end, seconds, device, and the items that show it. Those that differ in their seed
+    alone have the same `trained_as`."""
     shown: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
     for dataset, name, item, stage in _stages():
         shown.setdefault((stage.name, stage.key), []).append((dataset, name, item))
@@ -42,6 +43,7 @@ def released_models(folder: Path) -> list[dict[str, Any]]:
             "schedule": config.get("optimizer", {}).get("schedule"), "precision": trained.get("precision"),
             "measured": metrics.get(_MEASURED.get(manifest["stage"], "")), "best_epoch": metrics.get("best_epoch"),
             "seed": config.get("seed"), "seconds": manifest["duration"], "device": manifest["device"],
+            "trained_as": f"{of[0][0]} {of[0][1]}" if of else manifest["key"],
             "history": (path.parent / "history.json").is_file(),
         })  # fmt: skip
     order = ["vae", "latents", "flow", "gp", "potential"]

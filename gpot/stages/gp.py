@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gpot.config.choices import PenaltyKind, Source
 from gpot.config.choices import Rotation as RotationChoice
-from gpot.config.plain import adam_settings, without
+from gpot.config.plain import without
 from gpot.config.schema import Config, GpConfig, ImagesConfig
 from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import ArtifactMissing, FidelityLost, OutsideCube
@@ -61,7 +61,7 @@ def gp_stage(config: Config, pairs: Stage, points: Callable[[], Stage]) -> Stage
     settings = {
         "gp": families.gp_settings(gp) | {"epochs": families.n_epochs(gp, config.penalty)},
         "penalty": penalty,
-        "optimizer": adam_settings(config.optimizer.gp),
+        "optimizer": families.gp_optimizer_settings(gp, config.optimizer.gp),
         "seed": config.seed,
     } | cost_settings(config.cost)
     return Stage("gp", 1, config, settings, (pairs,), partial(_train, points), logged=True, pace=_pace)
@@ -74,7 +74,8 @@ def _pace(stage: Stage) -> Pace:
         n = min(n, len(split(n_points(pairs.inputs[1]))[0]))
     steps = n_steps(epochs, n, gp.batch_size)
     network = families.gp_network(gp, config.dataset.dim)
-    module = GPModule(network, config.penalty, config.optimizer.gp, epochs, steps)
+    optimizer = families.gp_optimizer(gp, config.optimizer.gp)
+    module = GPModule(network, config.penalty, optimizer, epochs, steps, descent=gp.descent)
     batches = [tuple(torch.randn(2, min(gp.batch_size, n), config.dataset.dim)) for _ in range(1 + TIMED_STEPS)]
     return pace(module, batches, steps, device=config.device.first)
 
@@ -101,13 +102,14 @@ def _fit(gp: GaussianPreserving, points: Callable[[], Stage], bench: Bench) -> M
         None if logger is None else _flow_nll(bench, arrays["x_validation"][:_GUARD_POINTS]),
     )  # fmt: skip
     watching = [] if logger is None else _watching(bench, gp, points, logger)
-    module = GPModule(gp, config.penalty, config.optimizer.gp, epochs, epochs * n_batches, cost)
+    optimizer = families.gp_optimizer(config.gp, config.optimizer.gp)
+    module = GPModule(gp, config.penalty, optimizer, epochs, epochs * n_batches, cost, config.gp.descent)
     name = f"gp ({config.gp.name}, penalty {config.penalty.name})"
     stopped = None
     try:
         fit(
             module, data, config.device, seed=config.seed, epochs=epochs, work=bench.work, name=name,
-            optimizer=config.optimizer.gp, callbacks=[guard, *watching], logger=logger,
+            optimizer=optimizer, callbacks=[guard, *watching], logger=logger,
         )  # fmt: skip
     except (OutsideCube, FidelityLost) as error:
         if guard.best_epoch < 0:

@@ -5,6 +5,7 @@ A new family is one config class (`gpot/config/schema/`), for a flow one adapter
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gpot.config.choices import PenaltyKind, Solver
-from gpot.config.plain import plain, without
+from gpot.config.plain import adam_settings, plain, without
 from gpot.config.schema import (
     BNAFConfig,
     CPFlowConfig,
@@ -23,6 +24,7 @@ from gpot.config.schema import (
     FlowConfig,
     GpConfig,
     MlpConfig,
+    OptimizerConfig,
     PenaltyConfig,
     RidgeConfig,
     SpectralConfig,
@@ -33,6 +35,7 @@ from gpot.flows.cpflow import CPFlowFlow
 from gpot.flows.ffjord import FFJORDFlow
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
+from gpot.gp.optimizer import Descent
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
@@ -176,13 +179,24 @@ def gp_network(gp: GpConfig, dim: int) -> GaussianPreserving:
 
 
 def gp_settings(gp: GpConfig) -> dict[str, Any]:
-    """What a trained GP flow depends on, for keys: less its epochs, its own seed, and what made its pairs, which is in
-    their key."""
+    """What a trained GP flow depends on, for keys: less its epochs, its own seed, its optimizer, and what made its
+    pairs, which is in their key."""
     timed = GP_FAMILIES[type(gp.family)].velocity is not None
     epochs = ("epochs", "epochs_penalized", "epochs_twist")
-    apart = ("name", "seed", "source", "n_train", "n_validation", *epochs, "family")
+    apart = ("name", "seed", "source", "n_train", "n_validation", "descent", "lr_factor", *epochs, "family")
     kept = without(gp, *apart, *(() if timed else _TIMED))
     return kept | {"velocity": gp.family.kind, gp.family.kind: plain(gp.family)}
+
+
+def gp_optimizer(gp: GpConfig, optimizer: OptimizerConfig) -> OptimizerConfig:
+    """The optimizer of the run's GP flows as one of them uses it: at its own multiple of the learning rate."""
+    return dataclasses.replace(optimizer, lr=optimizer.lr * gp.lr_factor)
+
+
+def gp_optimizer_settings(gp: GpConfig, optimizer: OptimizerConfig) -> dict[str, Any]:
+    """What a trained GP flow depends on of its optimizer, for keys: its descent only where it is not Adam's."""
+    descent = {} if gp.descent is Descent.adam else {"descent": gp.descent.value}
+    return adam_settings(gp_optimizer(gp, optimizer)) | descent
 
 
 def n_epochs(gp: GpConfig, penalty: PenaltyConfig) -> int:

@@ -16,7 +16,7 @@ from gpot.gp.optimizer import Descent, optimizer_of
 from gpot.maths.costs import Cost, descended, squared_euclidean
 from gpot.maths.euler import euler_penalty, kinetic_energy
 from gpot.tracking.names import PENALTY_WEIGHT, TRAIN_COST, TRAIN_PENALTY, VAL_COST
-from gpot.training.schedule import adam, penalty_weight, scheduled
+from gpot.training.schedule import penalty_weight, scheduled
 
 
 class GPModule(L.LightningModule):
@@ -34,6 +34,7 @@ class GPModule(L.LightningModule):
         epochs, steps: of the whole run.
         cost: c, |x - s|^2 in the paper; one with a smoothing is descended on with that of the epoch, and validated as
             it is.
+        descent: how the parameters of s move.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class GPModule(L.LightningModule):
         epochs: int,
         steps: int,
         cost: Cost = squared_euclidean,
+        descent: Descent = Descent.adam,
     ) -> None:
         super().__init__()
         self.gp, self.penalty, self.optimizer_config = gp, penalty, optimizer
         self.epochs, self.steps = epochs, steps
-        self.cost = cost
+        self.cost, self.descent = cost, descent
 
     @property
     def weight(self) -> float:
@@ -104,6 +106,5 @@ class GPModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.optimizer_config
-        if config.descent is Descent.adam:
-            return adam(list(self.gp.parameters()), config, self.steps)
-        return scheduled(optimizer_of(self.gp, config.descent, config.lr), config, self.steps)
+        optimizer = optimizer_of(self.gp, self.descent, config.lr, config.weight_decay)
+        return scheduled(optimizer, config, self.steps)

@@ -38,6 +38,7 @@ from gpot.gp.optimizer import Descent
 from gpot.paper.names import METRICS
 from gpot.paper.rows import Row
 from gpot.stages.pipeline import Pipeline
+from gpot.training.families import gp_optimizer_settings
 from tests.conftest import ROOT
 
 ROOTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
@@ -201,13 +202,15 @@ def test_a_choice_on_the_command_line_wins_over_the_budget() -> None:
     assert free.gp.epochs == 3 and free.penalty.kind is PenaltyKind.kinetic and free.budget.name == "quick"
 
 
-def test_another_descent_of_a_gp_flow() -> None:
-    adam, muon = (compose("train_gp", [f"optimizer={name}"]).optimizer.gp for name in ("one_cycle", "muon"))
-    assert muon.descent is Descent.muon and muon.lr == adam.lr, "scale stays with the budget"
-    assert "descent" not in adam_settings(adam), "a setting that came later must not train anew what is Adam's"
-    assert adam_settings(muon) == adam_settings(adam) | {"descent": "muon"}
-    with pytest.raises(BadConfig, match=r"optimizer.gp.weight_decay=0"):
-        check(compose("train_gp", ["optimizer=paper", "optimizer.gp.descent=muon"]))
+def test_a_gp_flow_brings_its_descent_and_its_multiple_of_the_rate() -> None:
+    mlp, ridge = (compose("train_gp", [f"gp={name}"]) for name in ("mlp", "ridge"))
+    assert (mlp.gp.descent, ridge.gp.descent) == (Descent.adam, Descent.muon)
+    assert mlp.optimizer == ridge.optimizer and ridge.gp.lr_factor > 1, "scale stays with the budget"
+    plain, found = (gp_optimizer_settings(each.gp, each.optimizer.gp) for each in (mlp, ridge))
+    assert plain == adam_settings(mlp.optimizer.gp), "a setting that came later must not train anew what is Adam's"
+    assert found == plain | {"lr": plain["lr"] * ridge.gp.lr_factor, "descent": "muon"}
+    twice = compose("train_gp", ["gp=ridge", "gp.descent=adam", "gp.lr_factor=1"])
+    assert gp_optimizer_settings(twice.gp, twice.optimizer.gp) == plain
 
 
 def test_the_paper_budget_is_the_papers_own_settings() -> None:
@@ -270,7 +273,8 @@ def put(name: str, value: Any) -> Change:
 
 POSITIVE = [
     "vae.epochs", "flow.epochs", "flow.batch_size", "flow.training_steps", "flow.tolerance", "flow.n_blocks",
-    "gp.epochs", "gp.epochs_penalized", "gp.batch_size", "gp.n_validation", "gp.n_steps", "gp.logdet_tolerance",
+    "gp.epochs", "gp.epochs_penalized", "gp.batch_size", "gp.n_validation", "gp.n_steps", "gp.lr_factor",
+    "gp.logdet_tolerance",
     "optimizer.vae.lr", "optimizer.flow.lr", "optimizer.gp.lr", "evaluate.n_data", "evaluate.n_exact",
     "evaluate.certificate_batches", "evaluate.n_dci_train", "evaluate.n_dci_test",
     "bounds.n_train", "bounds.batch_size",
@@ -287,7 +291,6 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("schedules_complete", "optimizer.vae.points", {0: 1.0}, ["with 1 points"]),
     ("ceiling_rises", "vae.ceiling", {9: 1.0, 3: 1.0}, ["rising order", "++vae.ceiling={"]),
     ("ceiling_rises", "vae.ceiling", {0: 0.0}, ["above 0"]),
-    ("descents_known", "optimizer.vae.descent", Descent.muon, ["descent=muon", "optimizer.vae.descent=adam"]),
     ("batches_fit", "gp.n_train", 100, ["gp.batch_size", "gp.batch_size=100"]),
     ("batches_fit", "vae.batch_size", 2, ["at least 3", "got 2"]),
     ("certificate_fits", "evaluate.certificate_batch", 1, ["evaluate.n_prior", "got 1"]),

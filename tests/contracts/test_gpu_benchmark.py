@@ -23,7 +23,7 @@ from third_party.btcvae import BetaTCVAE, annealing, btcvae_loss
 
 @pytest.mark.parametrize(
     ("script", "instead"),
-    [("gpu_ridge.py", "benchmarks/ridge_scaling.py"), ("gpu_models.py", "scripts/train_vae.py models=long")],
+    [("gpu_ridge.py", "benchmarks/ridge_scaling.py"), ("gpu_models.py", "scripts/train_vae.py pretrained=null")],
 )
 def test_without_a_gpu_one_sentence_and_nothing_written(tmp_path, script: str, instead: str):
     out = tmp_path / "gpu.json"
@@ -49,7 +49,7 @@ def test_what_is_compiled_is_what_is_trained(dim: int):
 
 
 def test_a_step_that_can_be_captured_is_a_step_of_the_training():
-    config = compose("train_vae", ["dataset=dsprites", "models=long", "vae.batch_size=4", "vae.precision=float32"])
+    config = compose("train_vae", ["dataset=dsprites", "vae.batch_size=4", "vae.precision=float32"])
     vae, adam, source = config.vae, config.optimizer.vae, DSpritesImages(None)
     assert vae is not None and vae.ceiling
     vae = dataclasses.replace(vae, ceiling={1: 6.4, 3: 0.1})

@@ -62,15 +62,6 @@ def test_the_budget_asks_for_the_same_frozen_models(released: Store) -> None:
             _find(released, Pipeline(config).flow)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "vae", "flow"),
-    [("dsprites", "0306c95e1a3ccf90", "cf0a96b31a2cec5a"), ("mnist", "76fbd5512bf05670", "1089b3fb8c3e9ffd")],
-)
-def test_keys_of_the_long_training_are_what_was_trained(dataset: str, vae: str, flow: str) -> None:
-    config = compose("train_flow", [f"dataset={dataset}", "models=long"])
-    assert (Pipeline(config).vae.key, Pipeline(config).flow.key) == (vae, flow)
-
-
 def test_released_models_load(config: Config, released: Store) -> None:
     vae = load_vae(images_of(config), _find(released, Pipeline(config).vae))
     mean, _ = vae.encode(torch.zeros(1, 1, 64, 64))

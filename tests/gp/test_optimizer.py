@@ -52,6 +52,25 @@ def test_a_step_of_a_matrix_has_one_singular_value() -> None:
     torch.testing.assert_close(values, torch.full_like(values, 0.2 * 1e-2 * len(start) ** 0.5), rtol=1e-2, atol=0.0)
 
 
+@pytest.mark.parametrize("name", MAPS)
+def test_weight_decay_is_a_part_of_the_gradient(name: str) -> None:
+    torch.manual_seed(0)
+    decayed = MAPS[name]()
+    other = copy.deepcopy(decayed)
+    with_decay, plain = optimizer_of(decayed, "muon", 1e-2, weight_decay=0.5), optimizer_of(other, "muon", 1e-2)
+    for _ in range(2):
+        for gp in (decayed, other):
+            for parameter in gp.parameters():
+                parameter.grad = parameter.detach().cos()
+        for parameter in other.parameters():
+            assert parameter.grad is not None
+            parameter.grad += 0.5 * parameter.detach()
+        with_decay.step()
+        plain.step()
+    for found, expected in zip(decayed.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 def test_training_goes_on_from_its_state() -> None:
     torch.manual_seed(0)
     gp = MAPS["ridge"]()

@@ -99,9 +99,9 @@ def test_adam_follows_the_schedule_step_by_step(schedule: Schedule) -> None:
 
 @pytest.mark.parametrize("gp", [GaussianPreservingFlow("ridge", dim=3), TwistFlow(3, 2, 4)])
 def test_muon_of_a_gp_flow_follows_the_schedule(gp: GaussianPreserving) -> None:
-    config = OptimizerConfig(0.25, Schedule.one_cycle, 0.0, None, descent=Descent.muon)
+    config = OptimizerConfig(0.25, Schedule.one_cycle, 0.0, None)
     penalty = PenaltyConfig("none", PenaltyKind.none, 0.0, 0, 1, False, PenaltyTime.sum, None)
-    made = GPModule(gp, penalty, config, epochs=1, steps=40).configure_optimizers()
+    made = GPModule(gp, penalty, config, epochs=1, steps=40, descent=Descent.muon).configure_optimizers()
     optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, Muon)
     assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {id(p) for p in gp.parameters()}

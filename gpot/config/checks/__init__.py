@@ -27,7 +27,6 @@ RULES: tuple[Callable[..., None], ...] = (
     sizes.tolerances_reachable,
     sizes.schedules_complete,
     sizes.ceiling_rises,
-    sizes.descents_known,
     sizes.batches_fit,
     sizes.certificate_fits,
     sizes.grid_refinable,

@@ -21,7 +21,6 @@ from gpot.config.schema import (
     VaeConfig,
 )
 from gpot.errors import BadConfig
-from gpot.gp.optimizer import Descent
 
 LARGEST_SEED = 2**32 - 1  # of NumPy's generators
 
@@ -100,6 +99,7 @@ def sizes_positive(
             f"{name}.n_train": gp.n_train,
             f"{name}.n_validation": gp.n_validation,
             f"{name}.n_steps": gp.n_steps,
+            f"{name}.lr_factor": gp.lr_factor,
             f"{name}.logdet_tolerance": gp.logdet_tolerance,
         } | {f"{name}.family.{option}": size for option, size in sizes_of(gp.family).items()}
     for part in ("vae", "flow", "gp"):
@@ -157,20 +157,6 @@ def ceiling_rises(vae: VaeConfig | None) -> None:
         raise BadConfig(
             f"vae.ceiling has steps in rising order, each with the largest weight there, above 0, got {dict(points)}. "
             "Type '++vae.ceiling={10000: 6.4, 11000: 0.1, 20000: 0.1, 30000: 6.4}', or leave it out."
-        )
-
-
-def descents_known(optimizer: OptimizersConfig) -> None:
-    for part in ("vae", "flow"):
-        if (found := getattr(optimizer, part).descent) is not Descent.adam:
-            raise BadConfig(
-                f"optimizer.{part} trains by Adam, and got descent={found.value}, which is for the matrices of GP "
-                f"flows. Set optimizer.{part}.descent=adam."
-            )
-    if optimizer.gp.descent is not Descent.adam and optimizer.gp.weight_decay != 0:
-        raise BadConfig(
-            f"optimizer.gp.descent={optimizer.gp.descent.value} has no weight decay, and got "
-            f"{optimizer.gp.weight_decay:g}. Set optimizer.gp.weight_decay=0."
         )
 
 

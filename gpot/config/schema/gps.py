@@ -8,6 +8,7 @@ from typing import ClassVar, Optional
 from omegaconf import II
 
 from gpot.config.choices import PenaltyKind, PenaltyTime, Rotation, Source
+from gpot.gp.optimizer import Descent
 from gpot.maths.charts import Chart
 from gpot.maths.integrate import Method
 from gpot.paper.rows import Row
@@ -69,6 +70,8 @@ class GpConfig:
     max_steps: int  # the fidelity guard refines the time grid up to this many
     logdet_tolerance: float  # nats, mean of the absolute log-determinant error on held-out points
     source: Source
+    descent: Descent = Descent.adam
+    lr_factor: float = 1.0  # the learning rate, in units of optimizer.gp.lr, which is that of the scale
     n_train: int = II("gp.n_train")
     n_validation: int = II("gp.n_validation")
     epochs: int = II("gp.epochs")

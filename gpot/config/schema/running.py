@@ -8,12 +8,11 @@ from typing import Any, Optional
 import torch
 
 from gpot.config.choices import LoggerKind, Schedule, Strategy, WandbMode
-from gpot.gp.optimizer import Descent
 
 
 @dataclass
 class OptimizerConfig:
-    """Adam, or of a GP flow another descent. gradient_clip: largest 2-norm of the gradient, null: no clipping. points:
+    """Adam, or what a GP flow descends by. gradient_clip: largest 2-norm of the gradient, null: no clipping. points:
     step: factor of lr, of schedule=points, in rising order."""
 
     lr: float
@@ -21,7 +20,6 @@ class OptimizerConfig:
     weight_decay: float
     gradient_clip: Optional[float]
     points: dict[int, float] = field(default_factory=dict)
-    descent: Descent = Descent.adam
 
 
 @dataclass

@@ -47,8 +47,8 @@ def collect(outputs: Path) -> list[Path]:
 
 
 def released_vaes(pretrained: Path) -> dict[str, Any]:
-    """Dataset -> how its released VAE was trained: settings, steps, seconds, and the reconstruction of validation images
-    (nats) at equal distances from the first to the last epoch, where its history is there."""
+    """Dataset -> how its released VAE was trained: settings, steps, seconds, and the reconstruction of validation
+    images (nats) at equal distances from the first to the last epoch, where its history is there."""
     by_dataset = {}
     for path in sorted((pretrained / "vae").glob("*/manifest.json")):
         manifest = json.loads(path.read_text(encoding="utf-8"))

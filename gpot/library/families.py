@@ -11,12 +11,13 @@ from gpot.errors import BadConfig, BadInput
 from gpot.gp.amortized import AmortizedFlow
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.gp.optimizer import Descent
+from gpot.gp.optimizer import Descent, known_descent
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity, named_velocity
 from gpot.maths.charts import Chart
 
+_COARSE, _USUAL = 4, 8  # steps of time at first: the guard of the law refines the grid where it must
 NAMES = ("auto", "ridge", "mlp", "twist")
 
 
@@ -32,12 +33,17 @@ class Training:
     optimizer: Descent = Descent.adam
 
 
-def training_of(gp: GaussianPreserving) -> Training:
-    """What a family needs, from our experiments: in the plane a larger rate and batch; twists, whose steps are cheap
-    and whose gain is slow, more steps."""
-    if gp.dim == 2:
-        return Training(rate=1e-2, batch=1000, steps=2000, pairs=65_536)
-    return Training(rate=2e-3, batch=512, steps=10_000 if isinstance(gp, TwistFlow) else 2000, pairs=65_536)
+def training_of(gp: GaussianPreserving, optimizer: Descent | str | None = None) -> Training:
+    """What a family needs, from our experiments: matrices of ridge fields and twists by Muon, the rest by Adam, which
+    takes a larger rate in the plane; there a larger batch; twists, whose steps are cheap and whose gain is slow, more
+    steps."""
+    ridge = isinstance(gp, GaussianPreservingFlow) and isinstance(gp.velocity, RidgeVelocity)
+    usual = Descent.muon if ridge or isinstance(gp, TwistFlow) else Descent.adam
+    descent = usual if optimizer is None else known_descent(optimizer)
+    plane = gp.dim == 2
+    rate = 2e-2 if descent is Descent.muon else 1e-2 if plane else 2e-3
+    steps = 10_000 if isinstance(gp, TwistFlow) else 2000
+    return Training(rate, batch=1000 if plane else 512, steps=steps, pairs=65_536, optimizer=descent)
 
 
 def family(velocity: str | Velocity | GaussianPreserving, dim: int, chart: Chart | str = Chart.direct) -> Any:
@@ -58,7 +64,8 @@ def family(velocity: str | Velocity | GaussianPreserving, dim: int, chart: Chart
             raise BadConfig("twists turn planes by the other coordinates, so dim >= 3; type velocity='ridge'")
         gp = TwistFlow(dim)
     elif velocity in NAMES:
-        gp = GaussianPreservingFlow(named_velocity("ridge" if velocity == "auto" else velocity, dim), chart)
+        named = named_velocity("ridge" if velocity == "auto" else velocity, dim)
+        gp = GaussianPreservingFlow(named, chart, _COARSE if isinstance(named, RidgeVelocity) else _USUAL)
     else:
         raise BadConfig(f"a velocity is one of {', '.join(NAMES)}, a Velocity or a map s, and got {velocity!r}")
     if gp.dim != dim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 import warnings
@@ -56,7 +57,7 @@ def fit(
     steps: int | None = None,
     rate: float | None = None,
     batch: int | None = None,
-    optimizer: Descent | str = Descent.adam,
+    optimizer: Descent | str | None = None,
     tolerance: float = 1e-3,
     max_steps: int = 64,
     seed: int = 0,
@@ -68,7 +69,7 @@ def fit(
 
     The flow is adapted by its type (:func:`gpot.adapt`), frozen in place, and looked at on a few rows first; one that
     does not keep to the convention is refused with nothing trained. s is the best rotation, in closed form, then a
-    velocity trained by Adam over one cycle on pairs (x, f(x)): samples of the flow's own law, x = f^-1(z), wherever f
+    velocity trained over one cycle on pairs (x, f(x)): samples of the flow's own law, x = f^-1(z), wherever f
     has an inverse, since a table of data is soon learned by heart; else data. The Gaussian is kept as in the
     experiments: a validation that changes the density by more than `tolerance` nats on average is never kept. Training
     stops early when the cost of held-out pairs stops falling, and what is returned is the best validation.
@@ -81,12 +82,14 @@ def fit(
     names, for the report. cost: c(x, y) -> (n,), or "l1", "l1.5", ...; None is |x - y|^2. velocity: "auto" (ridge),
     "ridge", "mlp", "twist", a Velocity or a map s. chart: of the velocity. reflection: whether Q may have det -1;
     "auto": where f reverses orientation. source: what to train on. n_prior, steps, rate, batch: scale (None: of the
-    family). optimizer: "adam", or "muon", with which a ridge field is sooner at a low cost (rate=2e-2). tolerance:
-    nats. max_steps: finest time grid. seed: of everything drawn; results repeat bit by bit without a time_limit.
-    time_limit: seconds. device: where to (the flow is moved). progress: show it.
+    family). optimizer: "adam" or "muon" (None: of the family). tolerance: nats. max_steps: finest time grid. seed: of
+    everything drawn; results repeat bit by bit without a time_limit. time_limit: seconds. device: where to (the flow
+    is moved). progress: show it.
     Returns: the map, with `report()`, `plot()` and `save(path)`.
     """
-    start, descent = time.monotonic(), known_descent(optimizer)
+    start = time.monotonic()
+    if optimizer is not None:
+        known_descent(optimizer)
     if time_limit is not None and not time_limit > 0:
         raise BadConfig(f"time_limit is in seconds, and got {time_limit}; type time_limit=60")
     width = None if x is None else (x.shape[1] if hasattr(x, "shape") and len(x.shape) == 2 else len(x[0]))
@@ -115,10 +118,11 @@ def fit(
     like = torch.zeros(0, dtype=dtype_of(adapted, torch.float32 if data is None else data.dtype),
                        device=device_of(adapted) if data is None else data.device)  # fmt: skip
     gp = gp.to(like.device, like.dtype)
-    usual = training_of(gp)
-    training = type(usual)(
-        rate or usual.rate, batch or usual.batch, steps or usual.steps, n_prior or usual.pairs, descent
-    )
+    usual = training_of(gp, optimizer)
+    training = dataclasses.replace(
+        usual, rate=rate or usual.rate, batch=batch or usual.batch, steps=steps or usual.steps,
+        pairs=n_prior or usual.pairs,
+    )  # fmt: skip
     until = None if time_limit is None else start + _DRAWING * time_limit
     pairs = _pairs(frozen, data, source, meeting, training.pairs, like, seed, until, progress)
     if pairs.lost:

@@ -1,5 +1,5 @@
-"""The training of s outside of the experiments: Adam over one cycle, under the guard of the law, until the held-out
-cost stops falling or the time is over."""
+"""The training of s outside of the experiments: one cycle of the learning rate, under the guard of the law, until the
+held-out cost stops falling or the time is over."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ from gpot.plots.plots2d import (
     optimum_figure,
 )
 from gpot.plots.style import polar_colours
-from gpot.stages.evaluate import held_out
+from gpot.stages.held_out import held_out
 from gpot.stages.maps import codes_of, map_of
 from gpot.stages.pipeline import Pipeline
 from gpot.stages.points import points_of

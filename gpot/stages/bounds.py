@@ -19,15 +19,15 @@ from torch import Tensor
 
 from gpot.config.choices import Source
 from gpot.config.plain import plain
-from gpot.config.schema import Config, EvaluateConfig, GpConfig
+from gpot.config.schema import Config
 from gpot.errors import BadConfig
 from gpot.evaluation.bounds import bound_by, choose_potential
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.potential import Potential, PotentialFit
 from gpot.maths.transport import procrustes
 from gpot.paper.rows import Row
-from gpot.stages.evaluate import held_out_rows
 from gpot.stages.flow import load_flow, prior_pairs, push, split
+from gpot.stages.held_out import HeldOut, law
 from gpot.stages.maps import RowParts, codes_of, map_of
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
@@ -68,20 +68,14 @@ def bounds_stage(config: Config, parts: RowParts, potential: Stage) -> Stage:
     """
     if parts.row is Row.latent:
         raise BadConfig("codes that nothing maps have no cost to bound; ask for the bounds of a flow's row or a GP row")
-    settings = {"law": _held_out_law(config.gp, config.evaluate), "seed": config.seed, **parts.settings}
+    settings = {"law": law(config.gp, config.evaluate), "seed": config.seed, **parts.settings}
     return Stage("bounds", 1, config, settings, (*parts.stages, potential), _bound, partly=("latents",))
 
 
 def _bound(bench: Bench) -> Mapping[str, Any]:
     start, config = time.process_time(), bench.config
-    monge = map_of(config, bench.inputs)
-    if config.gp.source is Source.prior:
-        what, draw = "pulling held-out prior samples back", generator(config.seed, 2)
-        x = prior_pairs(monge.flow, config.evaluate.n_prior, draw, what)[0]
-    else:
-        points = points_by_rows(bench)
-        x = points.read(held_out_rows(config.gp, config.evaluate, points.n))
-    z = codes_of(monge, x, "mapping held-out points")
+    gp, seen = map_of(config, bench.inputs).gp, HeldOut.of(bench.inputs["held_out"])
+    x, z = seen.x, codes_of(gp, seen.z, "mapping held-out points")
     inside = torch.isfinite(z).all(1)
     bound = bound_by(Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL)), x[inside], z[inside])
     cost = cost_summary(x[inside], z[inside]).mean
@@ -89,13 +83,6 @@ def _bound(bench: Bench) -> Mapping[str, Any]:
         "optimum_lower": cost - bound.mean, "gap_upper": bound.mean / cost, "gap_upper_stderr": bound.stderr / cost,
         "cost": cost, "residual": bound.residual, "n_pairs": bound.n, "cpu_seconds": time.process_time() - start,
     }  # fmt: skip
-
-
-def _held_out_law(gp: GpConfig, evaluate: EvaluateConfig) -> dict[str, Any]:
-    law: dict[str, Any] = {"source": gp.source.value}
-    if gp.source is Source.prior:
-        return law | {"n_prior": evaluate.n_prior}
-    return law | {"n_data": evaluate.n_data, "n_validation": gp.n_validation}
 
 
 def _pairs(bench: Bench) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpot.config.checks.points import enough_left
 from gpot.config.choices import Source
 from gpot.config.plain import without
 from gpot.config.schema import (
@@ -20,7 +19,6 @@ from gpot.config.schema import (
     DSpritesConfig,
     EuclideanCost,
     EvaluateConfig,
-    GpConfig,
     MahalanobisCost,
     PointsConfig,
 )
@@ -29,7 +27,7 @@ from gpot.data.points import Standardization
 from gpot.errors import FidelityLost, InverseNotAvailable
 from gpot.evaluation.certificate import certificate
 from gpot.evaluation.cost import cost_summary
-from gpot.evaluation.disentanglement.dci import Protocol, dci_scores, official_split
+from gpot.evaluation.disentanglement.dci import Protocol, dci_scores
 from gpot.evaluation.disentanglement.mig import mig
 from gpot.evaluation.disentanglement.sap import sap
 from gpot.evaluation.energy import cube_energy
@@ -40,11 +38,10 @@ from gpot.jsonable import jsonable
 from gpot.maths.costs import Cost, squared_euclidean
 from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
-from gpot.progress import track
 from gpot.stages.costs import cost_of, cost_settings
-from gpot.stages.flow import prior_pairs, split
-from gpot.stages.maps import CHUNK, RowParts, codes_of, map_of
-from gpot.stages.points import PointRows, points_by_rows
+from gpot.stages.held_out import HeldOut, labelled_rows
+from gpot.stages.maps import RowParts, codes_of, map_of
+from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import images_of
 
@@ -72,41 +69,32 @@ def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
     rotated = row is Row.rotation
     monge = map_of(config, {name: made for name, made in bench.inputs.items() if rotated or name != "pairs"})
     points = points_by_rows(bench)
+    seen = None if row is Row.latent else HeldOut.of(bench.inputs["held_out"])
     metrics: dict[str, Any] = {}
     if isinstance(config.dataset, DSpritesConfig):
-        metrics |= _disentanglement(config.evaluate, config.seed, images_of(config).index(), points, monge)
-    if row is not Row.latent:
-        data = points.read(held_out_rows(config.gp, config.evaluate, points.n))
-        metrics |= _transport(row, data, monge, points.units, bench)
+        labelled, what = labelled_rows(config.evaluate, points.n), "codes of the labelled images"
+        if seen is None:
+            codes = points.read(torch.from_numpy(labelled))
+        else:
+            codes = codes_of(monge.gp, seen.z_labelled, what)
+        index = images_of(config).index()[labelled]
+        metrics |= _disentanglement(config.evaluate, config.seed, index, codes.numpy())
+    if seen is not None:
+        metrics |= _transport(row, seen, monge, points.units, bench)
     (bench.folder / "metrics.json").write_text(json.dumps(jsonable(metrics), indent=2, allow_nan=False) + "\n")
     return metrics
 
 
-def held_out_rows(gp: GpConfig, evaluate: EvaluateConfig, n: int) -> Tensor:
-    """Rows of n points that took no part in training: of a GP flow that learns from data, nor in the choice of its best
-    epoch."""
-    enough_left(n, gp, evaluate)
-    chosen_by = gp.n_validation if gp.source is Source.data else 0
-    return split(n)[1][chosen_by : chosen_by + evaluate.n_data]
-
-
-def held_out(gp: GpConfig, evaluate: EvaluateConfig, points: Tensor) -> Tensor:
-    """Those rows of the points (n, d)."""
-    return points[held_out_rows(gp, evaluate, len(points))]
-
-
 def _disentanglement(
-    evaluate: EvaluateConfig, seed: int, index: NDArray[np.int64], points: PointRows, monge: MongeMap
+    evaluate: EvaluateConfig, seed: int, index: NDArray[np.int64], codes: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """DCI, MIG and SAP of the row's codes by both protocols, on the split of the printed table.
+    """DCI, MIG and SAP of a row's codes (n, d) of the labelled images by both protocols.
 
-    index: rows of dSprites, whose factors they say.
+    index: of dSprites, whose factors it says; the first `n_dci_train` are those that the regression learns from.
     """
-    assert evaluate.n_dci_train is not None and evaluate.n_dci_test is not None
-    labelled = np.concatenate(official_split(points.n, evaluate.n_dci_train, evaluate.n_dci_test))
-    codes = codes_of(monge, points.read(torch.from_numpy(labelled)), "codes of the labelled images").numpy()
+    assert evaluate.n_dci_train is not None
     escaped = ~np.isfinite(codes).all(1)
-    values = dsprites.values_of(dsprites.classes_of(index[labelled]))
+    values = dsprites.values_of(dsprites.classes_of(index))
     kept = np.flatnonzero(~escaped)
     part = kept < evaluate.n_dci_train
     metrics: dict[str, Any] = {"escaped_data": int(escaped.sum()), "dci": {}}
@@ -133,7 +121,7 @@ def _disentanglement(
     return metrics
 
 
-def _transport(row: Row, data: Tensor, monge: MongeMap, units: Standardization | None, bench: Bench) -> dict[str, Any]:
+def _transport(row: Row, seen: HeldOut, monge: MongeMap, units: Standardization | None, bench: Bench) -> dict[str, Any]:
     """Cost, likelihood, energy, round trip, certificate, escaped particles. Escaped rows are counted, then left out.
 
     With another cost than |x - s|^2 `cost` is that one, and `optimum` its least between the same points and their
@@ -143,16 +131,12 @@ def _transport(row: Row, data: Tensor, monge: MongeMap, units: Standardization |
     """
     config, flow, gp = bench.config, monge.flow, monge.gp
     cost = cost_of(config.cost, bench.inputs.get("pairs"))
-    evaluate = config.evaluate
+    evaluate, data = config.evaluate, seen.data
     metrics: dict[str, Any] = {"n_parameters_flow": sum(p.numel() for p in flow.parameters())}
     from_prior = config.gp.source is Source.prior
     if from_prior:
-        x, _, metrics["lost"] = prior_pairs(
-            flow, evaluate.n_prior, generator(config.seed, 2), "pulling held-out prior samples back"
-        )
-    else:
-        x = data
-    s = codes_of(monge, x, "mapping held-out points")
+        metrics["lost"] = seen.lost
+    x, s = seen.x, codes_of(gp, seen.z, "mapping held-out points")
     inside = s.isfinite().all(1)
     x, s = x[inside], s[inside]
     gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config.seed, 3), cost)
@@ -165,9 +149,7 @@ def _transport(row: Row, data: Tensor, monge: MongeMap, units: Standardization |
         scale = torch.from_numpy(units.scale)
         metrics |= _named_cost("cost_units", x.double() * scale, s.double() * scale, cost)
     metrics |= _round_trip(monge, x[: evaluate.n_exact], s[: evaluate.n_exact])
-    chunks = data.split(CHUNK)
-    parts = [flow.forward(c.to(flow.device)) for c in track(chunks, len(chunks), "likelihood of held-out data")]
-    z, log_det = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    z, log_det = seen.z_data.to(flow.device), seen.log_det.to(flow.device)
     log_det = log_det if units is None else log_det + units.log_det
     if row is Row.flow:
         likelihood = nll(z, log_det)

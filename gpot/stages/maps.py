@@ -58,8 +58,9 @@ def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
     return MongeMap(flow, gp.to(device))
 
 
-def codes_of(monge: MongeMap, x: Tensor, what: str) -> Tensor:
-    """s(f(x)) (n, d), `CHUNK` points at a time, on the CPU. what: for the progress bar."""
-    device, chunks = monge.gp.rotation.device, x.split(CHUNK)
+def codes_of(map_: MongeMap | GaussianPreserving, x: Tensor, what: str) -> Tensor:
+    """s(f(x)) (n, d), or of a GP flow alone s(x), `CHUNK` points at a time, on the CPU. what: for the progress bar."""
+    gp = map_.gp if isinstance(map_, MongeMap) else map_
+    device, chunks = gp.rotation.device, x.split(CHUNK)
     with torch.no_grad():
-        return torch.cat([monge.transport(chunk.to(device)).cpu() for chunk in track(chunks, len(chunks), what)])
+        return torch.cat([map_.transport(chunk.to(device)).cpu() for chunk in track(chunks, len(chunks), what)])

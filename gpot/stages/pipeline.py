@@ -16,6 +16,7 @@ from gpot.stages.costs import needs_pairs
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, pairs_stage
 from gpot.stages.gp import gp_stage, log_det_errors_stage
+from gpot.stages.held_out import held_out_stage
 from gpot.stages.maps import RowParts
 from gpot.stages.optimum import optimum_stage
 from gpot.stages.points import points_stage
@@ -72,6 +73,11 @@ class Pipeline:
         """Exact discrete optimal transport of the data."""
         return optimum_stage(self.config, (self.points, self.flow, *self._metric))
 
+    @cached_property
+    def held_out(self) -> Stage:
+        """What the flow makes of the points on which every row after it is measured."""
+        return held_out_stage(self.config, self.points, self.flow)
+
     def row(self, row: Row) -> RowParts:
         """What a row is made of: the points or codes first, then flow, pairs (for the rotation) and GP flow."""
         stages = [self.points]
@@ -85,7 +91,7 @@ class Pipeline:
 
     def evaluation(self, row: Row) -> Stage:
         """What a table says of a row."""
-        parts = self.row(row)
+        parts = self._measured(row)
         if row not in (Row.latent, Row.rotation):  # which has the pairs, or no cost
             parts = replace(parts, stages=(*parts.stages, *self._metric))
         return evaluate_stage(self.config, parts)
@@ -97,8 +103,12 @@ class Pipeline:
 
     def bounds(self, row: Row) -> Stage:
         """Between which numbers the optimum lies that a row's cost is held against."""
-        parts = self.row(row)
+        parts = self._measured(row)
         return bounds_stage(self.config, parts, self.potential)
+
+    def _measured(self, row: Row) -> RowParts:
+        parts = self.row(row)
+        return parts if row is Row.latent else replace(parts, stages=(*parts.stages, self.held_out))
 
     @property
     def _law(self) -> tuple[Stage, ...]:

@@ -22,9 +22,9 @@ from gpot.evaluation.potential import PotentialFit, gelbrich_potential
 from gpot.items.rows import ReportRow, report_rows
 from gpot.maths.convex_network import convex_network
 from gpot.paper.rows import Row, row_name
-from gpot.stages.evaluate import held_out
 from gpot.stages.flow import load_flow, push, split
 from gpot.stages.gp import load_gp
+from gpot.stages.held_out import held_out
 from gpot.stages.points import points_in
 from gpot.stages.stage import Workshop, open_workshop
 from scripts.figures.common import write_page

@@ -25,8 +25,8 @@ from gpot.gp.monge import MongeMap
 from gpot.items.rows import report_rows
 from gpot.paper.rows import Row
 from gpot.progress import track
-from gpot.stages.evaluate import held_out
 from gpot.stages.flow import load_flow
+from gpot.stages.held_out import held_out
 from gpot.stages.maps import map_of
 from gpot.stages.pipeline import Pipeline
 from gpot.stages.points import points_in

@@ -17,6 +17,8 @@ from gpot.paper.items import Item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
 from gpot.stages.flow import load_flow, prior_pairs
+from gpot.stages.held_out import HeldOut
+from gpot.stages.maps import map_of
 from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import open_workshop
 from gpot.store import Artifact
@@ -92,6 +94,20 @@ def test_figure_4_is_written_with_its_table(folder: Path, moons: tuple[Config, l
     assert len(potentials) == 1, "all rows after one flow are bounded by one potential"
     for law in ("gaussian", "flow"):
         assert [point["n"] for point in result["optimum"][law]] == [20, 40]
+
+
+def test_the_flow_runs_once_over_what_its_rows_are_measured_on(folder: Path, moons: tuple[Config, list[Path]]) -> None:
+    config, paths = moons
+    assert len(list((folder / "outputs" / "artifacts" / "held_out").glob("[!.]*"))) == 1
+    row, workshop = report_rows(config)[2], open_workshop(config)
+    pipeline = row.pipelines[0]
+    seen = HeldOut.of(workshop.make(pipeline.held_out))
+    monge = map_of(row.config, {name: workshop.make(getattr(pipeline, name)) for name in ("flow", "gp")})
+    z, log_det = monge.flow.forward(seen.data)
+    torch.testing.assert_close((seen.z_data, seen.log_det), (z, log_det))
+    cost = (monge.transport(seen.x) - seen.x).square().sum(1).double().mean().item()
+    measured = next(each for each in payload(paths)["rows"] if each["row"] == row.key)
+    assert row.key == "flow+gp" and measured["cost"] == pytest.approx(cost, rel=1e-5)
 
 
 def test_figure_3_has_a_monge_map_by_construction(gaussians: tuple[Config, list[Path]]) -> None:

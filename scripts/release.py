@@ -17,6 +17,7 @@ from gpot.config.schema import ImagesConfig, MnistConfig
 from gpot.entry import entry
 from gpot.errors import BadConfig
 from gpot.items.rows import report_rows
+from gpot.paper.rows import Row
 from gpot.stages.stage import Workshop, open_workshop
 from gpot.store import Artifact
 
@@ -31,8 +32,9 @@ def models(config: Config, workshop: Workshop) -> list[Artifact]:
         if isinstance(dataset, MnistConfig):
             artifacts.append(workshop.make(stages.points))
         artifacts.append(workshop.make(stages.flow))
-        if row.row.moves:
+        if row.row is not Row.latent:
             artifacts.append(workshop.make(stages.potential))
+        if row.row.moves:
             artifacts += [workshop.make(repetition.gp) for repetition in row.pipelines]
     return list({artifact.key: artifact for artifact in artifacts}.values())
 

@@ -71,7 +71,7 @@ def _of(row: ReportRow) -> Iterator[tuple[str, Stage]]:
         return
     flow = row_name(Row.flow.value, config.flow.name)
     yield flow, first.flow
+    yield flow, first.potential
     if row.row.moves:
-        yield flow, first.potential
         for repetition in row.pipelines:
             yield row_name(row.key, config.flow.name), repetition.gp

@@ -104,9 +104,9 @@ def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
         return {path: path.stat().st_mtime_ns for path in (folder / "outputs" / "artifacts").glob("*/*/manifest.json")}
 
     before = made_when()
-    # vae, codes of the labelled images (the first row needs no others), latents, flow, pairs, three gp, six rows;
-    # the potential, bounds of five rows, log-det errors of three gp
-    assert len(before) == 23
+    # vae, codes of the labelled images (the first row needs no others), latents, flow, pairs, held out, three gp, six
+    # rows; the potential, bounds of five rows, log-det errors of three gp
+    assert len(before) == 24
     report_item(config, open_workshop(config))
     assert made_when() == before
     assert not list((folder / "outputs").glob("work/*/*"))

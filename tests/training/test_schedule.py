@@ -43,6 +43,7 @@ def test_lambda_without_halvings_is_constant_and_never_below_the_last_plateau() 
 def test_a_ceiling_caps_each_weight_of_the_divergence_and_an_empty_one_none() -> None:
     config = compose("train_vae", ["budget=smoke", "vae.pressure_start=4", "vae.pressure_steps=2"]).vae
     assert config is not None and (config.alpha, config.beta, config.gamma) == (1.0, 6.4, 1.0)
+    config = dataclasses.replace(config, ceiling={})
     assert weights_at(1, config) == pytest.approx((2.0, 12.8, 2.0))  # the pressure at the first of its two steps
     assert weights_at(2, config) == (1.0, 6.4, 1.0)
     relieved = dataclasses.replace(config, ceiling={10: 6.4, 20: 0.1, 30: 0.1, 40: 6.4})

@@ -34,12 +34,12 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from benchmarks.measure import write_result  # noqa: E402
-from gpot.config.choices import Precision, Schedule  # noqa: E402
+from gpot.config.choices import Precision  # noqa: E402
 from gpot.config.compose import compose  # noqa: E402
 from gpot.config.schema import OptimizerConfig, VaeConfig  # noqa: E402
 from gpot.data.images import DSpritesImages, image_index  # noqa: E402
-from gpot.maths.schedule import one_cycle, through_points  # noqa: E402
-from gpot.training.vae import weights_at  # noqa: E402
+from gpot.training.schedule import rate_factor  # noqa: E402
+from gpot.training.vae import kl_per_axis, weights_at  # noqa: E402
 from third_party.btcvae import BetaTCVAE, annealing, btcvae_loss  # noqa: E402
 
 WARM_UP, HELD_OUT, REPLAYS = 3, 4096, 1000  # REPLAYS: steps between two looks at the clock
@@ -47,13 +47,9 @@ WARM_UP, HELD_OUT, REPLAYS = 3, 4096, 1000  # REPLAYS: steps between two looks a
 
 def schedule(vae: VaeConfig, optimizer: OptimizerConfig, steps: int) -> Tensor:
     """(steps, 5): learning rate, alpha, beta, gamma and the annealing of each step."""
-    rates = {
-        Schedule.constant: lambda step: 1.0,
-        Schedule.one_cycle: lambda step: one_cycle(step, steps),
-        Schedule.points: lambda step: through_points(step, optimizer.points),
-    }[optimizer.schedule]
+    factor = rate_factor(optimizer, steps)
     rows = [
-        (optimizer.lr * rates(step), *weights_at(step + 1, vae), annealing(step + 1, vae.annealing_steps))
+        (optimizer.lr * factor(step), *weights_at(step + 1, vae), annealing(step + 1, vae.annealing_steps))
         for step in range(steps)
     ]
     return torch.tensor(rows)
@@ -138,7 +134,7 @@ class Training:
         rows = torch.linspace(0, len(self.images) - 1, min(HELD_OUT, len(self.images)), device=self.images.device)
         (x,) = self.unpack(self.images[rows.long()])
         logits, mean, log_variance, _ = self.network(x)
-        kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean(0)
+        kl = kl_per_axis(mean, log_variance)
         cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
         return {"kl": sorted(kl.tolist(), reverse=True), "reconstruction": cross_entropy.item()}
 

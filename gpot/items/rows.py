@@ -102,8 +102,7 @@ def report_rows(config: Config) -> list[ReportRow]:
     seeds = config.report.seeds if item.repeated else config.report.seeds[:1]
     coded = isinstance(config.dataset, ImagesConfig) and (item is Item.table1 or item.traversal)
     first = [ReportRow("latent", Row.latent, (config,))] if coded else []
-    flows: list[ReportRow] = []
-    gps: list[ReportRow] = []
+    flows, gps = [], []
     for variant in config.report.variants.values():
         groups = {name: getattr(variant, name) for name in ("flow", "gp", "penalty")}
         variant_config = dataclasses.replace(
@@ -116,8 +115,6 @@ def report_rows(config: Config) -> list[ReportRow]:
             row, gp = variant_config.gp_row, variant_config.gp
             seeded = [dataclasses.replace(gp, seed=seed) for seed in seeds] or [gp]
             configs = tuple(dataclasses.replace(variant_config, gp=each) for each in seeded)
-            if any(configs == each.configs for each in gps):
-                continue  # the run's own GP flow may be that of a variant
             gps.append(ReportRow(row.value + suffix, row, configs))
     own = [ReportRow("flow", Row.flow, (config,))]
     if not item.traversal:

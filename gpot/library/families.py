@@ -11,7 +11,7 @@ from gpot.errors import BadConfig, BadInput
 from gpot.gp.amortized import AmortizedFlow
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.gp.optimizer import Descent, known_descent
+from gpot.gp.optimizer import Descent
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity, named_velocity
@@ -33,15 +33,13 @@ class Training:
     optimizer: Descent = Descent.adam
 
 
-def training_of(gp: GaussianPreserving, optimizer: Descent | str | None = None) -> Training:
+def training_of(gp: GaussianPreserving, descent: Descent | None = None) -> Training:
     """What a family needs, from our experiments: matrices of ridge fields and twists by Muon, twists at a lower rate,
     at which all runs are stable; the rest by Adam, which takes a larger rate in the plane; there a larger batch;
     twists, whose steps are cheap and whose gain is slow, more steps."""
     ridge = isinstance(gp, GaussianPreservingFlow) and isinstance(gp.velocity, RidgeVelocity)
-    usual = Descent.muon if ridge or isinstance(gp, TwistFlow) else Descent.adam
-    descent = usual if optimizer is None else known_descent(optimizer)
-    plane = gp.dim == 2
-    twists = isinstance(gp, TwistFlow)
+    twists, plane = isinstance(gp, TwistFlow), gp.dim == 2
+    descent = descent or (Descent.muon if ridge or twists else Descent.adam)
     rate = (5e-3 if twists else 2e-2) if descent is Descent.muon else 1e-2 if plane else 2e-3
     steps = 10_000 if twists else 2000
     return Training(rate, batch=1000 if plane else 512, steps=steps, pairs=65_536, optimizer=descent)

@@ -87,9 +87,7 @@ def fit(
     is moved). progress: show it.
     Returns: the map, with `report()`, `plot()` and `save(path)`.
     """
-    start = time.monotonic()
-    if optimizer is not None:
-        known_descent(optimizer)
+    start, descent = time.monotonic(), None if optimizer is None else known_descent(optimizer)
     if time_limit is not None and not time_limit > 0:
         raise BadConfig(f"time_limit is in seconds, and got {time_limit}; type time_limit=60")
     width = None if x is None else (x.shape[1] if hasattr(x, "shape") and len(x.shape) == 2 else len(x[0]))
@@ -118,7 +116,7 @@ def fit(
     like = torch.zeros(0, dtype=dtype_of(adapted, torch.float32 if data is None else data.dtype),
                        device=device_of(adapted) if data is None else data.device)  # fmt: skip
     gp = gp.to(like.device, like.dtype)
-    usual = training_of(gp, optimizer)
+    usual = training_of(gp, descent)
     training = dataclasses.replace(
         usual, rate=rate or usual.rate, batch=batch or usual.batch, steps=steps or usual.steps,
         pairs=n_prior or usual.pairs,

@@ -28,7 +28,7 @@ from gpot.maths.transport import procrustes
 from gpot.paper.rows import Row
 from gpot.stages.flow import load_flow, prior_pairs, push, split
 from gpot.stages.held_out import HeldOut, law
-from gpot.stages.maps import RowParts, codes_of, map_of
+from gpot.stages.maps import RowParts, in_chunks, map_of
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.training import families
@@ -75,7 +75,7 @@ def bounds_stage(config: Config, parts: RowParts, potential: Stage) -> Stage:
 def _bound(bench: Bench) -> Mapping[str, Any]:
     start, config = time.process_time(), bench.config
     gp, seen = map_of(config, bench.inputs).gp, HeldOut.of(bench.inputs["held_out"])
-    x, z = seen.x, codes_of(gp, seen.z, "mapping held-out points")
+    x, z = seen.x, in_chunks(gp.transport, seen.z, gp.rotation.device, "mapping held-out points")
     inside = torch.isfinite(z).all(1)
     bound = bound_by(Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL)), x[inside], z[inside])
     cost = cost_summary(x[inside], z[inside]).mean

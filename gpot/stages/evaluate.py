@@ -40,7 +40,7 @@ from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
 from gpot.stages.costs import cost_of, cost_settings
 from gpot.stages.held_out import HeldOut, labelled_rows
-from gpot.stages.maps import RowParts, codes_of, map_of
+from gpot.stages.maps import RowParts, in_chunks, map_of
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import images_of
@@ -72,17 +72,19 @@ def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
     seen = None if row is Row.latent else HeldOut.of(bench.inputs["held_out"])
     metrics: dict[str, Any] = {}
     if isinstance(config.dataset, DSpritesConfig):
-        labelled, what = labelled_rows(config.evaluate, points.n), "codes of the labelled images"
-        if seen is None:
-            codes = points.read(torch.from_numpy(labelled))
-        else:
-            codes = codes_of(monge.gp, seen.z_labelled, what)
+        labelled = labelled_rows(config.evaluate, points.n)
+        codes = points.read(torch.from_numpy(labelled)) if seen is None else _moved(monge, seen.z_labelled)
         index = images_of(config).index()[labelled]
         metrics |= _disentanglement(config.evaluate, config.seed, index, codes.numpy())
     if seen is not None:
         metrics |= _transport(row, seen, monge, points.units, bench)
     (bench.folder / "metrics.json").write_text(json.dumps(jsonable(metrics), indent=2, allow_nan=False) + "\n")
     return metrics
+
+
+def _moved(monge: MongeMap, z: Tensor) -> Tensor:
+    gp = monge.gp
+    return in_chunks(gp.transport, z, gp.rotation.device, "moving what the flow mapped")
 
 
 def _disentanglement(
@@ -136,7 +138,7 @@ def _transport(row: Row, seen: HeldOut, monge: MongeMap, units: Standardization 
     from_prior = config.gp.source is Source.prior
     if from_prior:
         metrics["lost"] = seen.lost
-    x, s = seen.x, codes_of(gp, seen.z, "mapping held-out points")
+    x, s = seen.x, _moved(monge, seen.z)
     inside = s.isfinite().all(1)
     x, s = x[inside], s[inside]
     gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config.seed, 3), cost)

@@ -21,7 +21,7 @@ from gpot.config.schema import Config, DSpritesConfig, EvaluateConfig, GpConfig
 from gpot.evaluation.disentanglement.dci import official_split
 from gpot.progress import track
 from gpot.stages.flow import load_flow, prior_pairs, split
-from gpot.stages.maps import CHUNK
+from gpot.stages.maps import CHUNK, in_chunks
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.store import Artifact
@@ -99,10 +99,6 @@ def _push(bench: Bench) -> Mapping[str, Any]:
         parts = [flow.forward(chunk.to(flow.device)) for chunk in track(chunks, len(chunks), what)]
         return torch.cat([z.cpu() for z, _ in parts]), torch.cat([log_det.cpu() for _, log_det in parts])
 
-    def codes(x: Tensor, what: str) -> Tensor:
-        chunks = x.split(CHUNK)
-        return torch.cat([flow.transform(chunk.to(flow.device)).cpu() for chunk in track(chunks, len(chunks), what)])
-
     with torch.no_grad():
         data = points.read(held_out_rows(config.gp, config.evaluate, points.n))
         z_data, log_det = push(data, "likelihood of held-out data")
@@ -110,11 +106,11 @@ def _push(bench: Bench) -> Mapping[str, Any]:
         if config.gp.source is Source.prior:
             draw = generator(config.seed, 2)
             x, _, lost = prior_pairs(flow, config.evaluate.n_prior, draw, "pulling held-out prior samples back")
-            z = codes(x, "mapping held-out points")
+            z = in_chunks(flow.transform, x, flow.device, "mapping held-out points")
         labelled = torch.zeros(0, flow.dim)
         if isinstance(config.dataset, DSpritesConfig):
             rows = torch.from_numpy(labelled_rows(config.evaluate, points.n))
-            labelled = codes(points.read(rows), "codes of the labelled images")
+            labelled = in_chunks(flow.transform, points.read(rows), flow.device, "codes of the labelled images")
     tensors = {"x": x, "z": z, "data": data, "z_data": z_data, "log_det": log_det, "z_labelled": labelled}
     save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, bench.folder / _TENSORS)
-    return {"lost": lost, "n_parameters_flow": sum(p.numel() for p in flow.parameters())}
+    return {"lost": lost}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +58,13 @@ def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
     return MongeMap(flow, gp.to(device))
 
 
-def codes_of(map_: MongeMap | GaussianPreserving, x: Tensor, what: str) -> Tensor:
-    """s(f(x)) (n, d), or of a GP flow alone s(x), `CHUNK` points at a time, on the CPU. what: for the progress bar."""
-    gp = map_.gp if isinstance(map_, MongeMap) else map_
-    device, chunks = gp.rotation.device, x.split(CHUNK)
+def codes_of(monge: MongeMap, x: Tensor, what: str) -> Tensor:
+    """s(f(x)) (n, d), on the CPU. what: for the progress bar."""
+    return in_chunks(monge.transport, x, monge.gp.rotation.device, what)
+
+
+def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, device: torch.device, what: str) -> Tensor:
+    """A function of points x (n, d), `CHUNK` of them at a time on a device; the result on the CPU."""
+    chunks = x.split(CHUNK)
     with torch.no_grad():
-        return torch.cat([map_.transport(chunk.to(device)).cpu() for chunk in track(chunks, len(chunks), what)])
+        return torch.cat([function(chunk.to(device)).cpu() for chunk in track(chunks, len(chunks), what)])

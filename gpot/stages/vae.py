@@ -39,7 +39,7 @@ from gpot.stages.stage import WEIGHTS, Bench, Stage
 from gpot.store import Artifact, save_array
 from gpot.training.fit import fit, intervals
 from gpot.training.pace import TIMED_STEPS, Pace, n_steps, pace
-from gpot.training.vae import VAEModule
+from gpot.training.vae import VAEModule, kl_per_axis
 from third_party.btcvae import BetaTCVAE
 
 _ENCODE_BATCH = 64  # small batches in channels-last order stay in a CPU's cache: three times faster than large ones
@@ -184,7 +184,7 @@ def _encode(bench: Bench) -> Mapping[str, Any]:
     labels = images.source.labels(index)
     if labels is not None:
         save_array(bench.folder / "labels.npy", labels)
-    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(0)
+    kl = kl_per_axis(mean, log_variance)
     return {"n": len(mean), "std": mean.std(0).tolist(), "kl": kl.tolist()}
 
 

@@ -30,12 +30,16 @@ def adam(parameters: list[Tensor], config: OptimizerConfig, steps: int) -> dict[
 
 def scheduled(optimizer: torch.optim.Optimizer, config: OptimizerConfig, steps: int) -> dict[str, object]:
     """An optimizer and the learning-rate schedule of `config`, in the form of :func:`adam`."""
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(config, steps))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def rate_factor(config: OptimizerConfig, steps: int) -> Callable[[int], float]:
+    """Step -> the factor of the learning rate in a training of so many steps."""
     points = config.points
     factors: dict[Schedule, Callable[[int], float]] = {
         Schedule.constant: lambda step: 1.0,
         Schedule.one_cycle: lambda step: one_cycle(step, steps),
         Schedule.points: lambda step: through_points(step, points),
     }
-    factor = factors[config.schedule]
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    return factors[config.schedule]

@@ -21,6 +21,11 @@ def _values(terms: LossTerms) -> Tensor:
     return torch.stack([terms.total, *(getattr(terms, term) for term in VAE_TERMS)]).detach()
 
 
+def kl_per_axis(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, variance) | N(0, 1)) of each coordinate (d,), the mean over codes (n, d), nats."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(0)
+
+
 def weights_at(step: int, config: VaeConfig) -> tuple[float, float, float]:
     r"""alpha, beta and gamma at an optimizer step, from 1: each times the pressure, and at most the ceiling there.
 

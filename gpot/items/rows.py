@@ -93,7 +93,8 @@ def report_rows(config: Config) -> list[ReportRow]:
     """The rows of the config's item, in the order of the table: codes, flows, the rotation, GP flows.
 
     Those with a GP flow have a repetition for each of `report.seeds` where the item is about costs or scores; of any
-    other item the first of these seeds is shown.
+    other item the first of these seeds is shown. A variant that is an earlier row again (the paper's field, at the paper's
+    budget) has no row of its own.
     """
     item = config.report.item
     if config.report.parts:
@@ -115,6 +116,8 @@ def report_rows(config: Config) -> list[ReportRow]:
             row, gp = variant_config.gp_row, variant_config.gp
             seeded = [dataclasses.replace(gp, seed=seed) for seed in seeds] or [gp]
             configs = tuple(dataclasses.replace(variant_config, gp=each) for each in seeded)
+            if any(configs == each.configs for each in gps):  # the paper's field, where the run's own is that one
+                continue
             gps.append(ReportRow(row.value + suffix, row, configs))
     own = [ReportRow("flow", Row.flow, (config,))]
     if not item.traversal:

@@ -16,7 +16,7 @@ from torch import Tensor
 from gpot.errors import BadInput
 from gpot.evaluation.estimate import Estimate
 from gpot.evaluation.potential import Potential, PotentialFit, fit_potential, gelbrich_potential
-from gpot.maths.fenchel import conjugates
+from gpot.maths.fenchel import Conjugates, conjugates, gaps_of
 from gpot.progress import track
 
 _CHUNK = 4096
@@ -76,20 +76,37 @@ def choose_potential(x: Tensor, z: Tensor, fit: PotentialFit, seed: int) -> Pote
     return candidates[1] if network < quadratic else candidates[0]
 
 
-def bound_by(potential: Potential, x: Tensor, z: Tensor) -> GapBound:
+def bound_by(potential: Potential, x: Tensor, z: Tensor, reached: Conjugates | None = None) -> GapBound:
     """The bound of the map behind pairs x, z (n, d) that took no part in the choice of the potential.
 
     The potential may come from another map between the same laws, as of all Gaussian-preserving flows after one frozen
-    flow: the bound holds for any.
+    flow: the bound holds for any. reached: of :func:`conjugates_at` these x, where it is known already.
     """
-    own, residual = gaps(potential, x, z)
+    own, residual = gaps(potential, x, z, reached)
     bound = Estimate.of(own)
     return GapBound(bound.mean, bound.stderr, bool(potential.network.layers), residual, len(own))
 
 
-def gaps(potential: Potential, x: Tensor, z: Tensor) -> tuple[Tensor, float]:
-    """2 (u(z) + u*(x) - <x, z>) of each pair (n,), in float64 and never negative, and the largest residual."""
+def gaps(potential: Potential, x: Tensor, z: Tensor, reached: Conjugates | None = None) -> tuple[Tensor, float]:
+    """2 (u(z) + u*(x) - <x, z>) of each pair (n,), in float64 and never negative, and the largest residual.
+
+    reached: of :func:`conjugates_at` these x; None looks for the argmax of each, from z.
+    """
     t, y = potential.coordinates(x.cpu(), z.cpu())
-    parts = list(zip(t.split(_CHUNK), y.split(_CHUNK), strict=True))
+    if reached is None:
+        reached = _conjugates(potential, t, y)
+        return 2.0 * reached.gap, reached.residual.max().item()
+    return 2.0 * gaps_of(potential.network, t, y, reached), reached.residual.max().item()
+
+
+def conjugates_at(potential: Potential, x: Tensor) -> Conjugates:
+    """Where u*(x) takes its maximum, for points x (n, d), in the potential's own coordinates: the part of a bound that
+    all maps from these points share. Begun where the optimal linear map takes them."""
+    t, _ = potential.coordinates(x.cpu(), torch.zeros_like(x.cpu()))
+    return _conjugates(potential, t, t)
+
+
+def _conjugates(potential: Potential, t: Tensor, start: Tensor) -> Conjugates:
+    parts = list(zip(t.split(_CHUNK), start.split(_CHUNK), strict=True))
     pieces = [conjugates(potential.network, *part) for part in track(parts, len(parts), "conjugates of a potential")]
-    return 2.0 * torch.cat([c.gap for c in pieces]), torch.cat([c.residual for c in pieces]).max().item()
+    return Conjugates(*(torch.cat([getattr(c, name) for c in pieces]) for name in ("points", "residual", "gap")))

@@ -93,8 +93,8 @@ def report_rows(config: Config) -> list[ReportRow]:
     """The rows of the config's item, in the order of the table: codes, flows, the rotation, GP flows.
 
     Those with a GP flow have a repetition for each of `report.seeds` where the item is about costs or scores; of any
-    other item the first of these seeds is shown. A variant that is an earlier row again (the paper's field, at the paper's
-    budget) has no row of its own.
+    other item the first of these seeds is shown. A variant that is an earlier row again (the paper's field,
+    at the paper's budget) has no row of its own.
     """
     item = config.report.item
     if config.report.parts:
@@ -103,7 +103,8 @@ def report_rows(config: Config) -> list[ReportRow]:
     seeds = config.report.seeds if item.repeated else config.report.seeds[:1]
     coded = isinstance(config.dataset, ImagesConfig) and (item is Item.table1 or item.traversal)
     first = [ReportRow("latent", Row.latent, (config,))] if coded else []
-    flows, gps = [], []
+    flows: list[ReportRow] = []
+    gps: list[ReportRow] = []
     for variant in config.report.variants.values():
         groups = {name: getattr(variant, name) for name in ("flow", "gp", "penalty")}
         variant_config = dataclasses.replace(

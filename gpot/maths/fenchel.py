@@ -100,6 +100,22 @@ def conjugates(u: ConvexFunction, x: Tensor, z: Tensor, *, steps: int = 50, tole
         return Conjugates(points, squares.sqrt(), start - least + squares / (2.0 * u.modulus))
 
 
+def gaps_of(u: ConvexFunction, x: Tensor, z: Tensor, reached: Conjugates) -> Tensor:
+    """The gaps of pairs (x, z) (n,), by what :func:`conjugates` reached for the same x from another start.
+
+    u^*(x) is of x alone, so that one maximization serves every map from these points. Never negative, as there: where
+    rounding makes z the better point, the descent begins at z once more.
+    """
+    x, z = x.detach().double(), z.detach().double()
+    with torch.no_grad():
+        saved = _objective(u, x, z) - _objective(u, x, reached.points)
+    gap = saved + reached.residual**2 / (2.0 * u.modulus)
+    again = torch.nonzero(saved < 0.0)[:, 0]
+    if len(again):
+        gap[again] = conjugates(u, x[again], z[again]).gap
+    return gap
+
+
 def newton_step(u: ConvexFunction, x: Tensor, a: Tensor, longest: float) -> Tensor:
     """One Newton step of every row towards the argmax of <x, a> - u(a): what keeps the argmax of slowly changing u.
 

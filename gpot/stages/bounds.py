@@ -3,8 +3,9 @@ convex potential that proves it.
 
 The upper number is the cost itself, since the row is a map between the two laws; the lower one is the cost less the
 Fenchel-Young bound of its gap (:mod:`gpot.evaluation.bounds`). All rows after one frozen flow are maps between the same
-two laws, so that one potential serves them all: it is fitted on the pairs of the flow after the best rotation, and
-bounds the cost of each row on that row's own held-out pairs.
+two laws, so that one potential serves them all: it is fitted on the pairs of the flow after the best rotation, its
+conjugate is found once at the held-out points (stage `conjugates`), and the cost of each row is bounded on that row's
+own pairs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,19 +21,20 @@ from gpot.config.choices import Source
 from gpot.config.plain import plain
 from gpot.config.schema import Config
 from gpot.errors import BadConfig
-from gpot.evaluation.bounds import bound_by, choose_potential
+from gpot.evaluation.bounds import bound_by, choose_potential, conjugates_at
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.potential import Potential, PotentialFit
+from gpot.maths.fenchel import Conjugates
 from gpot.maths.transport import procrustes
 from gpot.paper.rows import Row
+from gpot.stages.evaluate import MOVED
 from gpot.stages.flow import load_flow, prior_pairs, push, split
-from gpot.stages.held_out import HeldOut, law
-from gpot.stages.maps import RowParts, in_chunks, map_of
+from gpot.stages.held_out import HeldOut
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.training import families
 
-_POTENTIAL = "potential.safetensors"
+_POTENTIAL, _CONJUGATES = "potential.safetensors", "conjugates.safetensors"
 
 
 def potential_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
@@ -61,28 +62,44 @@ def _fit(bench: Bench) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def bounds_stage(config: Config, parts: RowParts, potential: Stage) -> Stage:
+def conjugates_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
+    """The argmax of the potential's conjugate at each held-out point, `conjugates.safetensors`: what the bounds of all
+    rows after a flow share."""
+    return Stage("conjugates", 1, config, {}, inputs, _conjugates, on_demand=True)
+
+
+def _conjugates(bench: Bench) -> Mapping[str, Any]:
+    start = time.process_time()
+    reached = conjugates_at(_potential(bench), HeldOut.of(bench.inputs["held_out"]).x)
+    save_file({"points": reached.points, "residual": reached.residual, "gap": reached.gap}, bench.folder / _CONJUGATES)
+    return {"residual": reached.residual.max().item(), "cpu_seconds": time.process_time() - start}
+
+
+def bounds_stage(config: Config, row: Row, inputs: tuple[Stage, ...]) -> Stage:
     """`optimum_lower`, `gap_upper` and its standard error, in the manifest, of a row that has a cost.
 
-    The held-out pairs are those of the row's `cost` in `evaluate`.
+    The held-out pairs are those of the row's `cost`, as its evaluation left them.
     """
-    if parts.row is Row.latent:
+    if row is Row.latent:
         raise BadConfig("codes that nothing maps have no cost to bound; ask for the bounds of a flow's row or a GP row")
-    settings = {"law": law(config.gp, config.evaluate), "seed": config.seed, **parts.settings}
-    return Stage("bounds", 1, config, settings, (*parts.stages, potential), _bound, partly=("latents",))
+    return Stage("bounds", 2, config, {}, inputs, _bound)
 
 
 def _bound(bench: Bench) -> Mapping[str, Any]:
-    start, config = time.process_time(), bench.config
-    gp, seen = map_of(config, bench.inputs).gp, HeldOut.of(bench.inputs["held_out"])
-    x, z = seen.x, in_chunks(gp.transport, seen.z, gp.rotation.device, "mapping held-out points")
-    inside = torch.isfinite(z).all(1)
-    bound = bound_by(Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL)), x[inside], z[inside])
-    cost = cost_summary(x[inside], z[inside]).mean
+    start = time.process_time()
+    x, s = HeldOut.of(bench.inputs["held_out"]).x, bench.inputs["evaluate"].tensors(MOVED)["s"]
+    inside = s.isfinite().all(1)
+    reached = Conjugates(**{name: of[inside] for name, of in bench.inputs["conjugates"].tensors(_CONJUGATES).items()})
+    bound = bound_by(_potential(bench), x[inside], s[inside], reached)
+    cost = cost_summary(x[inside], s[inside]).mean
     return {
         "optimum_lower": cost - bound.mean, "gap_upper": bound.mean / cost, "gap_upper_stderr": bound.stderr / cost,
         "cost": cost, "residual": bound.residual, "n_pairs": bound.n, "cpu_seconds": time.process_time() - start,
     }  # fmt: skip
+
+
+def _potential(bench: Bench) -> Potential:
+    return Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL))
 
 
 def _pairs(bench: Bench) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor
 
 from gpot.config.choices import Source
@@ -33,6 +34,7 @@ from gpot.evaluation.disentanglement.sap import sap
 from gpot.evaluation.energy import cube_energy
 from gpot.evaluation.likelihood import log_det_error, nll, nll_exact
 from gpot.evaluation.optimum import discrete_optimum
+from gpot.gp.base import analytic_log_det
 from gpot.gp.monge import MongeMap
 from gpot.jsonable import jsonable
 from gpot.maths.costs import Cost, squared_euclidean
@@ -45,9 +47,12 @@ from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import images_of
 
+MOVED = "moved.safetensors"  # s: where the row takes the held-out points of its cost
+
 
 def evaluate_stage(config: Config, parts: RowParts) -> Stage:
-    """Metrics of one row, in the manifest and in `metrics.json`.
+    """Metrics of one row, in the manifest and in `metrics.json`; where it takes held-out points, in
+    `moved.safetensors`.
 
     cost, certificate and round trip are of the law that the GP flow is trained on (`gp.source`), held out: prior
     samples pulled back by the flow, or data; then `cost_data` and the likelihoods are of held-out data, the energy of
@@ -57,11 +62,9 @@ def evaluate_stage(config: Config, parts: RowParts) -> Stage:
     measured = without(config.evaluate, "optimum_sizes", "optimum_repeats")
     settings: dict[str, Any] = {"evaluate": measured, "seed": config.seed, **parts.settings}
     settings |= cost_settings(config.cost)
-    if config.gp.source is Source.data:
-        settings["law"] = {"source": config.gp.source.value, "n_validation": config.gp.n_validation}
     if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
         settings["units"] = "data"
-    return Stage("evaluate", 2, config, settings, parts.stages, partial(_measure, parts.row), partly=("latents",))
+    return Stage("evaluate", 3, config, settings, parts.stages, partial(_measure, parts.row), partly=("latents",))
 
 
 def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
@@ -139,6 +142,7 @@ def _transport(row: Row, seen: HeldOut, monge: MongeMap, units: Standardization 
     if from_prior:
         metrics["lost"] = seen.lost
     x, s = seen.x, _moved(monge, seen.z)
+    save_file({"s": s.contiguous()}, bench.folder / MOVED)
     inside = s.isfinite().all(1)
     x, s = x[inside], s[inside]
     gap = certificate(x, s, evaluate.certificate_batch, evaluate.certificate_batches, generator(config.seed, 3), cost)
@@ -157,15 +161,14 @@ def _transport(row: Row, seen: HeldOut, monge: MongeMap, units: Standardization 
         likelihood = nll(z, log_det)
         metrics |= {"nll_analytic": likelihood.mean, "nll_exact": likelihood.mean, "nll_stderr": likelihood.stderr}
         return metrics | (_named_cost("cost_data", data, z.cpu(), cost) if from_prior else {})
-    with torch.no_grad():
-        s_data, gp_log_det = gp(z)
+    s_data = _moved(monge, z).to(z)
     ok = s_data.isfinite().all(1)
-    analytic = nll(s_data[ok], (log_det + gp_log_det)[ok])
+    analytic = nll(s_data[ok], (log_det + analytic_log_det(s_data, z))[ok])
     samples = torch.randn(evaluate.n_exact, flow.dim, generator=generator(config.seed, 4))
     error = log_det_error(gp, samples.to(flow.device))
     metrics |= {
         "nll_analytic": analytic.mean, "nll_stderr": analytic.stderr,
-        "nll_exact": nll_exact(gp, z[ok], log_det[ok]).mean,
+        "nll_exact": nll_exact(gp, z[ok], log_det[ok], evaluate.n_exact, s_data[ok]).mean,
         "logdet_error_mean": error.mean, "logdet_error_max": error.max,
     }  # fmt: skip
     if gp.flow_in_time is not None:

@@ -56,13 +56,13 @@ class HeldOut:
 def held_out_stage(config: Config, points: Stage, flow: Stage) -> Stage:
     """:class:`HeldOut` of a frozen flow, `held_out.safetensors`."""
     evaluate, settings = config.evaluate, {"seed": config.seed, "flow": families.evaluation_settings(config.flow)}
-    settings |= {"law": law(config.gp, evaluate), "n_data": evaluate.n_data}
+    settings |= {"law": _law(config.gp, evaluate), "n_data": evaluate.n_data}
     if isinstance(config.dataset, DSpritesConfig):
         settings["labelled"] = [evaluate.n_dci_train, evaluate.n_dci_test]
     return Stage("held_out", 1, config, settings, (points, flow), _push, partly=("latents",), on_demand=True)
 
 
-def law(gp: GpConfig, evaluate: EvaluateConfig) -> dict[str, Any]:
+def _law(gp: GpConfig, evaluate: EvaluateConfig) -> dict[str, Any]:
     """The law of the pairs that a cost is measured on, for keys."""
     of: dict[str, Any] = {"source": gp.source.value}
     if gp.source is Source.prior:

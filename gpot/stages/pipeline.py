@@ -11,7 +11,7 @@ from functools import cached_property
 from gpot.config.choices import Source
 from gpot.config.schema import Config, ImagesConfig
 from gpot.paper.rows import Row
-from gpot.stages.bounds import bounds_stage, potential_stage
+from gpot.stages.bounds import bounds_stage, conjugates_stage, potential_stage
 from gpot.stages.costs import needs_pairs
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, pairs_stage
@@ -69,6 +69,11 @@ class Pipeline:
         return potential_stage(self.config, (self.flow, *self._law))
 
     @cached_property
+    def conjugates(self) -> Stage:
+        """What the bounds of all these rows share."""
+        return conjugates_stage(self.config, (self.held_out, self.potential))
+
+    @cached_property
     def optimum(self) -> Stage:
         """Exact discrete optimal transport of the data."""
         return optimum_stage(self.config, (self.points, self.flow, *self._metric))
@@ -91,7 +96,9 @@ class Pipeline:
 
     def evaluation(self, row: Row) -> Stage:
         """What a table says of a row."""
-        parts = self._measured(row)
+        parts = self.row(row)
+        if row is not Row.latent:
+            parts = replace(parts, stages=(*parts.stages, self.held_out))
         if row not in (Row.latent, Row.rotation):  # which has the pairs, or no cost
             parts = replace(parts, stages=(*parts.stages, *self._metric))
         return evaluate_stage(self.config, parts)
@@ -103,12 +110,8 @@ class Pipeline:
 
     def bounds(self, row: Row) -> Stage:
         """Between which numbers the optimum lies that a row's cost is held against."""
-        parts = self._measured(row)
-        return bounds_stage(self.config, parts, self.potential)
-
-    def _measured(self, row: Row) -> RowParts:
-        parts = self.row(row)
-        return parts if row is Row.latent else replace(parts, stages=(*parts.stages, self.held_out))
+        inputs = (self.held_out, self.potential, self.conjugates, self.evaluation(row))
+        return bounds_stage(self.config, row, inputs)
 
     @property
     def _law(self) -> tuple[Stage, ...]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gpot.errors import BadInput, TrainingDiverged
-from gpot.evaluation.bounds import bound_by, fenchel_young_bound, gaps
+from gpot.evaluation.bounds import bound_by, conjugates_at, fenchel_young_bound, gaps
 from gpot.evaluation.potential import Potential, PotentialFit, fit_potential, gelbrich_potential
 from gpot.maths.transport import gelbrich
 from tests.maths.test_convex_network import draw, large
@@ -95,6 +95,16 @@ def test_a_potential_of_one_map_bounds_another_between_the_same_laws() -> None:
     excess = 2.0 * (x[3000:] * (z0 - z)[3000:]).sum(1)
     bound = bound_by(optimal, x[3000:], z[3000:])
     assert bound.mean == pytest.approx(excess.mean().item(), abs=0.1 * excess.mean().item() + 4.0 * bound.stderr)
+
+
+def test_conjugates_at_the_points_alone_give_each_map_its_own_bound() -> None:
+    x, z, z0 = known_truth(600, 3)
+    for potential in (gelbrich_potential(x, z), fit_potential(x, z0, PotentialFit((8, 8), 20, 20, 64), seed=0)):
+        reached = conjugates_at(potential, x)
+        for image in (z, z0):
+            assert bound_by(potential, x, image, reached).mean == pytest.approx(
+                bound_by(potential, x, image).mean, rel=1e-9, abs=1e-12
+            )
 
 
 def test_a_potential_is_what_its_state_says() -> None:

@@ -93,6 +93,15 @@ def test_exact_nll_sees_what_the_analytic_one_cannot() -> None:
     assert error.max == pytest.approx(gaps.max().item(), rel=1e-4)
 
 
+def test_exact_nll_by_a_part_of_the_points_differs_by_the_error_alone() -> None:
+    gp = ridge(Chart.direct, 6)
+    z, log_det_f = torch.randn(200, 3, dtype=DTYPE), 5.0 * torch.randn(200, dtype=DTYPE)
+    of_all, of_some = nll_exact(gp, z, log_det_f), nll_exact(gp, z, log_det_f, 50, gp.transport(z))
+    bias = [gp.log_det_error(part).mean().item() for part in (z, z[:50])]
+    assert of_some.mean - of_all.mean == pytest.approx(bias[0] - bias[1], rel=1e-6)
+    assert 0.0 < abs(bias[0] - bias[1]) < 1e-2 * of_all.stderr
+
+
 @pytest.mark.parametrize("chart", list(Chart))
 def test_exact_nll_of_a_resolved_flow_is_that_of_f(chart: Chart) -> None:
     gp = ridge(chart, 20)

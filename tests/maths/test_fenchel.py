@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gpot.errors import BadInput
 from gpot.maths.convex_network import ConvexNetwork
-from gpot.maths.fenchel import conjugates, envelope_gap, newton_step
+from gpot.maths.fenchel import conjugates, envelope_gap, gaps_of, newton_step
 from tests.maths.test_convex_network import draw, large
 
 
@@ -102,3 +102,22 @@ def test_clouds_that_are_not_pairs_are_refused() -> None:
         conjugates(u, torch.zeros(3, 2), torch.zeros(4, 2))
     with pytest.raises(BadInput, match="finite"):
         conjugates(u, torch.full((3, 2), torch.nan), torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize("dim", [2, 10])
+def test_one_maximization_serves_every_map_from_the_same_points(dim: int) -> None:
+    u, x = large(dim, (8, 8), 1), 5.0 * gaussian(300, dim, 2)
+    reached = conjugates(u, x, x)
+    for seed in (3, 4):
+        z = 3.0 * gaussian(300, dim, seed)
+        torch.testing.assert_close(gaps_of(u, x, z, reached), conjugates(u, x, z).gap, rtol=1e-9, atol=1e-9)
+    near = reached.points + 1e-9 * gaussian(300, dim, 5)  # where rounding decides which point is better
+    assert (gaps_of(u, x, near, reached) >= 0.0).all() and gaps_of(u, x, reached.points, reached).max() < 1e-11
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_a_maximization_that_was_not_finished_raises_the_gap(steps: int) -> None:
+    u, x, z = large(3, (8, 8), 1), 5.0 * gaussian(300, 3, 2), 3.0 * gaussian(300, 3, 3)
+    early, done = gaps_of(u, x, z, conjugates(u, x, x, steps=steps)), conjugates(u, x, z).gap
+    excess = early / done - 1.0
+    assert excess.min() > -1e-9 and excess.max() > 1e-4

@@ -145,6 +145,16 @@ def test_the_other_items_share_what_is_made(folder: Path, gaussians: tuple[Confi
     assert made() == before
 
 
+@pytest.mark.parametrize("experiment", ["table1", "table2_mnist"])
+def test_a_variant_that_is_another_row_again_has_none_of_its_own(experiment: str) -> None:
+    keys = {
+        budget: [row.key for row in report_rows(compose("report", [f"experiment={experiment}", f"budget={budget}"]))]
+        for budget in ("quick", "paper")
+    }
+    papers = {"flow+gp:mlp", "flow+gp+euler:mlp"}  # which at the paper's budget are flow+gp and flow+gp+euler
+    assert papers < set(keys["quick"]) and set(keys["paper"]) == set(keys["quick"]) - papers
+
+
 def test_rows_of_gp_flows_are_means_over_seeds(tmp_path: Path) -> None:
     config = only(tiny(tmp_path, "experiment=fig4", "report.seeds=[1234,7]"), "gp", "ridge")
     rows = {row.key: row for row in report_rows(config)}

@@ -95,3 +95,4 @@ class BudgetConfig:
     """How long GP flows train, and how much is evaluated; the sizes of each dataset are in the group `scale`."""
 
     name: str
+    mlp_steps: int  # n_steps of `gp=mlp`: the paper's 15, or fewer, from which the fidelity guard refines

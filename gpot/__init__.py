@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gpot.gp.rotation import fit_rotation
     from gpot.gp.spectral import SpectralVelocity
     from gpot.gp.twist import TwistFlow
-    from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
+    from gpot.gp.velocity import DeepRidgeVelocity, MLPVelocity, RidgeVelocity, Velocity
     from gpot.library.contexts import AmortizedMap, fit_contexts
     from gpot.library.fitted import FittedMap, load
     from gpot.library.fitting import fit
@@ -35,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AmortizedMap",
     "Chart",
+    "DeepRidgeVelocity",
     "FittedMap",
     "Flow",
     "FrozenFlow",
@@ -69,6 +70,7 @@ __getattr__, __dir__ = names_on_demand(
         "Method": "gpot.maths.integrate",
         "MongeBetween": "gpot.between.maps",
         "MongeMap": "gpot.gp.monge",
+        "DeepRidgeVelocity": "gpot.gp.velocity",
         "RidgeVelocity": "gpot.gp.velocity",
         "SpectralVelocity": "gpot.gp.spectral",
         "TwistFlow": "gpot.gp.twist",

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from gpot.gp.rotation import fit_rotation
     from gpot.gp.spectral import SpectralVelocity
     from gpot.gp.twist import TwistFlow
-    from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
+    from gpot.gp.velocity import DeepRidgeVelocity, MLPVelocity, RidgeVelocity, Velocity
     from gpot.maths.charts import Chart
     from gpot.maths.integrate import Method
 
 __all__ = [
     "Chart",
+    "DeepRidgeVelocity",
     "GaussianPreserving",
     "GaussianPreservingFlow",
     "MLPVelocity",
@@ -38,6 +39,7 @@ __getattr__, __dir__ = names_on_demand(
         "MLPVelocity": "gpot.gp.velocity",
         "Method": "gpot.maths.integrate",
         "MongeMap": "gpot.gp.monge",
+        "DeepRidgeVelocity": "gpot.gp.velocity",
         "RidgeVelocity": "gpot.gp.velocity",
         "SpectralVelocity": "gpot.gp.spectral",
         "TwistFlow": "gpot.gp.twist",

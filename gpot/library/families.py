@@ -14,11 +14,12 @@ from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.optimizer import Descent
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
-from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity, named_velocity
+from gpot.gp.velocity import DeepRidgeVelocity, MLPVelocity, RidgeVelocity, Velocity, named_velocity
 from gpot.maths.charts import Chart
 
 _COARSE, _USUAL = 4, 8  # steps of time at first: the guard of the law refines the grid where it must
-NAMES = ("auto", "ridge", "mlp", "twist")
+NAMES = ("auto", "ridge", "deep_ridge", "mlp", "twist")
+_RIDGES = (RidgeVelocity, DeepRidgeVelocity)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def training_of(gp: GaussianPreserving, descent: Descent | None = None) -> Train
     """What a family needs, from our experiments: matrices of ridge fields and twists by Muon, twists at a lower rate,
     at which all runs are stable; the rest by Adam, which takes a larger rate in the plane; there a larger batch;
     twists, whose steps are cheap and whose gain is slow, more steps."""
-    ridge = isinstance(gp, GaussianPreservingFlow) and isinstance(gp.velocity, RidgeVelocity)
+    ridge = isinstance(gp, GaussianPreservingFlow) and isinstance(gp.velocity, _RIDGES)
     twists, plane = isinstance(gp, TwistFlow), gp.dim == 2
     descent = descent or (Descent.muon if ridge or twists else Descent.adam)
     rate = (5e-3 if twists else 2e-2) if descent is Descent.muon else 1e-2 if plane else 2e-3
@@ -64,7 +65,7 @@ def family(velocity: str | Velocity | GaussianPreserving, dim: int, chart: Chart
         gp = TwistFlow(dim)
     elif velocity in NAMES:
         named = named_velocity("ridge" if velocity == "auto" else velocity, dim)
-        gp = GaussianPreservingFlow(named, chart, _COARSE if isinstance(named, RidgeVelocity) else _USUAL)
+        gp = GaussianPreservingFlow(named, chart, _COARSE if isinstance(named, _RIDGES) else _USUAL)
     else:
         raise BadConfig(f"a velocity is one of {', '.join(NAMES)}, a Velocity or a map s, and got {velocity!r}")
     if gp.dim != dim:
@@ -99,6 +100,8 @@ def described(gp: GaussianPreserving) -> dict[str, Any]:
     velocity = gp.velocity
     if isinstance(velocity, RidgeVelocity):
         return {"family": "ridge", **path, "width": velocity.width}
+    if isinstance(velocity, DeepRidgeVelocity):
+        return {"family": "deep_ridge", **path, "width": velocity.width, "below": velocity.below}
     if isinstance(velocity, MLPVelocity):
         hidden = [layer.out_features for layer in list(velocity.denses)[:-1]]
         return {"family": "mlp", **path, "hidden": hidden, "n_blocks": velocity.n_blocks}
@@ -117,12 +120,15 @@ def rebuilt(description: dict[str, Any]) -> GaussianPreserving:
     velocity: Velocity
     if kind == "ridge":
         velocity = RidgeVelocity(dim, description["width"])
+    elif kind == "deep_ridge":
+        velocity = DeepRidgeVelocity(dim, description["width"], description["below"])
     elif kind == "mlp":
         velocity = MLPVelocity(dim, description["hidden"], description["n_blocks"])
     elif kind == "spectral":
         velocity = SpectralVelocity(dim, description["modes"], description["solver_steps"])
     else:
         raise BadInput(
-            f"a saved map is of the family ridge, mlp, spectral, twist or contexts, and this one says {kind!r}"
+            "a saved map is of the family ridge, deep_ridge, mlp, spectral, twist or contexts, and this one says "
+            f"{kind!r}"
         )
     return GaussianPreservingFlow(velocity, description["chart"], description["n_steps"], description["method"])

@@ -7,9 +7,7 @@ y) - \beta_k (\alpha_k \cdot y)`
 .. math:: \dot y = \sum_k A_k (w_k (1 - h_k^2) - y h_k) = \sum_k m_k - \sum_k m_k h_k^2
           - \sum_k (\alpha_k (\beta_k \cdot y) - \beta_k (\alpha_k \cdot y)) h_k, \qquad m_k = A_k w_k.
 
-One product into 3 K rows and one back, at each evaluation; what autograd would keep is rebuilt from the stages of
-Runge-Kutta, (d, n) each. Everything is laid out one particle per column, and written into the same few arrays, in
-chunks of particles that fit in a cache.
+One product into 3 K rows and one back, at each evaluation (:mod:`gpot.maths.written_path` has the steps).
 
 Symbols: :math:`c = h / 2 = \mathrm{sigmoid}(2 a) - 1/2`, since the sigmoid is several times faster than tanh on a CPU;
 `into` (3 K, d + 2) acts on (y, 1, t), its rows (2 w, 2 b, 2 o), (2 beta, 0, 0), (2 alpha, 0, 0); `back` (3 K, d) its
@@ -19,21 +17,13 @@ into_alpha y).
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any, cast
-
 import torch
 from torch import Tensor
 
-from gpot.maths.integrate import Field, Method, walk
-from gpot.maths.written_gradients import forward_mode
+from gpot.maths.integrate import Field, Method
+from gpot.maths.written_path import Columns, written_path
 
 _CELLS = 65_536  # neurons times particles of a chunk: its three arrays of 3 K rows are then in the second cache
-
-# stage i starts at the fraction NODES[i] of a step, from y plus that times the velocity of the stage before
-_NODES = {Method.euler: (0.0,), Method.midpoint: (0.0, 0.5), Method.rk4: (0.0, 0.5, 0.5, 1.0)}
-_WEIGHTS = {Method.euler: (1.0,), Method.midpoint: (0.0, 1.0), Method.rk4: (1 / 6, 1 / 3, 1 / 3, 1 / 6)}
 
 
 def ridge_path(y: Tensor, n_steps: int, method: Method, t0: float, t1: float, parameters: tuple[Tensor, ...]) -> Tensor:
@@ -43,7 +33,7 @@ def ridge_path(y: Tensor, n_steps: int, method: Method, t0: float, t1: float, pa
         n_steps, method, t0, t1: as in :func:`gpot.maths.integrate.integrate`.
         parameters: w (K, d), o (K,), b (K,), alpha (K, d), beta (K, d).
     """
-    return cast(Tensor, _path(n_steps, Method(method), t0, t1)(y, *packed(*parameters)))
+    return written_path(RidgeColumns, y, n_steps, method, t0, t1, packed(*parameters))
 
 
 def packed(w: Tensor, o: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,131 +57,61 @@ def packed_field(into: Tensor, back: Tensor, constant: Tensor) -> Field:
     return field
 
 
-@functools.cache
-def _path(n_steps: int, method: Method, t0: float, t1: float) -> Callable[..., Any]:
-    """`ridge_path` of the packed parameters."""
+class RidgeColumns(Columns):
+    """The field of `into`, `back` and `constant`."""
 
-    def formula(y: Tensor, into: Tensor, back: Tensor, constant: Tensor) -> Tensor:
-        visited = walk(packed_field(into, back, constant), y, n_steps, method, t0, t1)
-        return torch.stack([point for point, _ in visited])
+    formula = staticmethod(packed_field)
 
-    class Path(torch.autograd.Function):
-        @staticmethod
-        def forward(*inputs: Tensor) -> tuple[Tensor, Tensor]:
-            return _forward(n_steps, method, t0, t1, *inputs)
+    def __init__(self, into: Tensor, back: Tensor, constant: Tensor) -> None:
+        super().__init__(into, back, constant)
+        self.into, self.back, self.constant = into, back, constant[:, None]
+        self.width, self.dim = len(into) // 3, back.shape[1]
+        self.size = max(64, _CELLS // self.width)
+        self.back_t = back.t().contiguous()
+        self._pulled: tuple[Tensor, ...] | None = None
 
-        @staticmethod
-        def setup_context(ctx: Any, inputs: Sequence[Tensor], output: Sequence[Tensor]) -> None:
-            ctx.mark_non_differentiable(output[1])
-            ctx.save_for_backward(*inputs, output[1])
-            ctx.save_for_forward(*inputs)
+    def velocity(self, at: Tensor) -> Tensor:
+        """See :meth:`Columns.velocity`."""
+        count = at.shape[1]
+        rows = torch.mm(self.into, at, out=self.room("rows", 3 * self.width, count))
+        gate, pairs = rows[: self.width], rows[self.width :].view(2, self.width, count)
+        gate.sigmoid_().sub_(0.5)
+        pairs.mul_(gate)
+        gate.mul_(gate)
+        return torch.addmm(self.constant, self.back_t, rows)
 
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, ...]:
-            *inputs, stages = ctx.saved_tensors
-            if torch.is_grad_enabled() or stages.numel() == 0:  # to be differentiated again, or under `vmap`
-                return cast(tuple[Tensor, ...], torch.func.vjp(formula, *inputs)[1](grad))
-            return _backward(n_steps, method, t0, t1, inputs[1], inputs[2], stages, grad)
-
-        @staticmethod
-        def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, None]:
-            along = {k: tangent for k, tangent in enumerate(tangents) if tangent is not None}
-            return forward_mode(formula, ctx.saved_tensors[:4], along), None
-
-        @staticmethod
-        def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:
-            points = torch.func.vmap(formula, in_dims=in_dims)(*inputs)
-            return (points, points.new_empty(0)), (0, None)
-
-    return lambda *inputs: Path.apply(*inputs)[0]
-
-
-def _columns(width: int) -> int:
-    return max(64, _CELLS // width)
-
-
-def _forward(
-    n_steps: int, method: Method, t0: float, t1: float, y: Tensor, into: Tensor, back: Tensor, constant: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The points (N+1, n, d), and the stages' arguments (y, 1, t) as (N, stages, d + 2, n)."""
-    (n, d), width, h = y.shape, len(into) // 3, (t1 - t0) / max(n_steps, 1)
-    nodes, weights = _NODES[method], _WEIGHTS[method]
-    stages = y.new_empty(n_steps, len(nodes), d + 2, n)
-    for step in range(n_steps):
-        for stage, node in enumerate(nodes):
-            stages[step, stage, d], stages[step, stage, d + 1] = 1.0, t0 + (step + node) * h
-    points = y.new_empty(n_steps + 1, d, n)
-    points[0] = y.t()
-    back_t, constant = back.t().contiguous(), constant[:, None]
-    rows = y.new_empty(3 * width, min(n, _columns(width)))
-    for start in range(0, n, _columns(width)):
-        now = points[0, :, start : start + _columns(width)]
-        part = rows[:, : now.shape[1]] if now.shape[1] == rows.shape[1] else rows.new_empty(len(rows), now.shape[1])
-        gate, pairs = part[:width], part[width:].view(2, width, -1)
-        for step in range(n_steps):
-            following = points[step + 1, :, start : start + now.shape[1]].copy_(now)
-            velocity = None
-            for stage, (node, weight) in enumerate(zip(nodes, weights, strict=True)):
-                at = stages[step, stage, :, start : start + now.shape[1]]
-                if velocity is None:
-                    at[:d] = now
-                else:
-                    torch.add(now, velocity, alpha=node * h, out=at[:d])
-                torch.mm(into, at, out=part)
-                gate.sigmoid_().sub_(0.5)
-                pairs.mul_(gate)
-                gate.mul_(gate)
-                velocity = torch.addmm(constant, back_t, part)
-                if weight:
-                    following.add_(velocity, alpha=weight * h)
-            now = following
-    return points.transpose(1, 2), stages
-
-
-def _backward(
-    n_steps: int, method: Method, t0: float, t1: float, into: Tensor, back: Tensor, stages: Tensor, grad: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients in y, into, back and constant, from that in the points (N+1, n, d). Steps and stages backwards."""
-    n, d, width, h = stages.shape[3], back.shape[1], len(into) // 3, (t1 - t0) / max(n_steps, 1)
-    nodes, weights = _NODES[method], _WEIGHTS[method]
-    g_into_t, g_back_t = torch.zeros_like(into.t().contiguous()), torch.zeros_like(back.t().contiguous())
-    g_constant = back.new_zeros(d)
-    # the derivative of the sigmoid is 1/4 - c^2: its quarter is left to the products
-    down_t = into[:, :d].t().contiguous()
-    down_t[:, :width] *= 0.25
-    grad_t = grad.transpose(1, 2).contiguous()
-    g_y_t = torch.empty_like(grad_t[0])
-    columns = _columns(width)
-    for start in range(0, n, columns):
-        here = slice(start, start + columns)
-        g_now = grad_t[-1, :, here].clone()
-        count = g_now.shape[1]
-        rows, product, received = (back.new_empty(3 * width, count) for _ in range(3))
-        summed = back.new_empty(2, width, count)
+    def pull_back(self, at: Tensor, g_velocity: Tensor) -> Tensor:
+        """See :meth:`Columns.pull_back`. The derivative of the sigmoid is 1/4 - c^2: its quarter is left to the
+        products."""
+        if self._pulled is None:
+            down_t = self.into[:, : self.dim].t().contiguous()
+            down_t[:, : self.width] *= 0.25
+            zeros = (torch.zeros_like(part) for part in (self.into.t().contiguous(), self.back_t, self.constant[:, 0]))
+            self._pulled = down_t, *zeros
+        down_t, g_into_t, g_back_t, g_constant = self._pulled
+        width, count = self.width, at.shape[1]
+        rows, product, received = (self.room(name, 3 * width, count) for name in ("rows", "product", "received"))
+        summed = self.room("summed", 2 * width, count).view(2, width, count)
         c, pairs = rows[:width], rows[width:].view(2, width, count)
         g_c, g_pairs = received[:width], received[width:].view(2, width, count)
-        for step in reversed(range(n_steps)):
-            g_before, g_argument = g_now.clone(), None
-            for stage in reversed(range(len(nodes))):
-                g_velocity = g_now * (h * weights[stage])
-                if g_argument is not None:
-                    g_velocity.add_(g_argument, alpha=h * nodes[stage + 1])
-                at = stages[step, stage, :, here]
-                torch.mm(into, at, out=rows)
-                c.sigmoid_().sub_(0.5)
-                torch.mul(c, c, out=product[:width])
-                torch.mul(pairs, c, out=product[width:].view(2, width, count))
-                g_back_t.addmm_(g_velocity, product.t())
-                g_constant.add_(g_velocity.sum(1))
-                torch.mm(back, g_velocity, out=received)
-                torch.mul(pairs, g_pairs, out=summed)
-                through = summed[0].add_(summed[1]).addcmul_(c, g_c, value=2.0)
-                torch.addcmul(through, through, product[:width], value=-4.0, out=g_c)
-                g_pairs.mul_(c)
-                g_into_t.addmm_(at, received.t())
-                g_argument = torch.mm(down_t, received)
-                g_before.add_(g_argument)
-            g_now = g_before.add_(grad_t[step, :, here])
-        g_y_t[:, here] = g_now
-    g_into_t[:, :width] *= 0.25
-    return g_y_t.t(), g_into_t.t(), g_back_t.t(), g_constant
+        torch.mm(self.into, at, out=rows)
+        c.sigmoid_().sub_(0.5)
+        torch.mul(c, c, out=product[:width])
+        torch.mul(pairs, c, out=product[width:].view(2, width, count))
+        g_back_t.addmm_(g_velocity, product.t())
+        g_constant.add_(g_velocity.sum(1))
+        torch.mm(self.back, g_velocity, out=received)
+        torch.mul(pairs, g_pairs, out=summed)
+        through = summed[0].add_(summed[1]).addcmul_(c, g_c, value=2.0)
+        torch.addcmul(through, through, product[:width], value=-4.0, out=g_c)
+        g_pairs.mul_(c)
+        g_into_t.addmm_(at, received.t())
+        return torch.mm(down_t, received)
+
+    def gradients(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See :meth:`Columns.gradients`."""
+        if self._pulled is None:  # a path of no steps
+            return torch.zeros_like(self.into), torch.zeros_like(self.back), torch.zeros_like(self.constant[:, 0])
+        _, g_into_t, g_back_t, g_constant = self._pulled
+        g_into_t[:, : self.width] *= 0.25
+        return g_into_t.t(), g_back_t.t(), g_constant

@@ -19,6 +19,7 @@ from gpot.config.plain import adam_settings, plain, without
 from gpot.config.schema import (
     BNAFConfig,
     CPFlowConfig,
+    DeepRidgeConfig,
     FamilyConfig,
     FFJORDConfig,
     FlowConfig,
@@ -38,7 +39,7 @@ from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.optimizer import Descent
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
-from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
+from gpot.gp.velocity import DeepRidgeVelocity, MLPVelocity, RidgeVelocity, Velocity
 from gpot.training.flow import LogLikelihood
 from third_party.bnaf import BNAF
 from third_party.cpflow import CPFlow
@@ -163,6 +164,7 @@ class GpFamily:
 GP_FAMILIES: dict[type[FamilyConfig], GpFamily] = {
     MlpConfig: GpFamily(lambda family, dim: MLPVelocity(dim, hidden=tuple(family.hidden), n_blocks=family.n_blocks)),
     RidgeConfig: GpFamily(lambda family, dim: RidgeVelocity(dim, width=family.width)),
+    DeepRidgeConfig: GpFamily(lambda family, dim: DeepRidgeVelocity(dim, width=family.width, below=family.below)),
     SpectralConfig: GpFamily(lambda family, dim: SpectralVelocity(dim, modes=family.modes, n_steps=family.n_steps)),
     TwistConfig: GpFamily(couplings=lambda family, dim: TwistFlow(dim, n_layers=family.n_layers, width=family.width)),
 }

@@ -23,6 +23,7 @@ from gpot.config.choices import Divergence, PenaltyKind, Schedule, Solver, Upstr
 from gpot.config.plain import adam_settings
 from gpot.config.schema import (
     GROUPS,
+    DeepRidgeConfig,
     GpConfig,
     L1Cost,
     LpCost,
@@ -299,7 +300,7 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("split_fits", "evaluate.n_dci_test", None, ["n_dci_test=10000"]),
     ("dimensions_agree", "vae", None, ["vae=btcvae"]),
     ("certificate_fits", "evaluate.n_prior", 100, ["evaluate.certificate_batch", "2..100"]),
-    ("grid_refinable", "gp.max_steps", 14, ["gp.n_steps", "14 and 15", "gp.max_steps=15"]),
+    ("grid_refinable", "gp.max_steps", 7, ["gp.n_steps", "7 and 8", "gp.max_steps=8"]),
     ("split_fits", "dataset.n_images", 49_999, ["evaluate.n_dci_train", "evaluate.n_dci_test", "50000", "49999"]),
     ("penalty_consistent", "penalty.kind", PenaltyKind.none, ["penalty.weight=5e-05", "euler_toy"]),
     ("penalty_consistent", "penalty.weight", -1.0, ["weight >= 0", "-1.0"]),
@@ -322,6 +323,7 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
         0,
         ["report.variants.gp_euler.penalty", "probes >= 1"],
     ),
+    ("families_fit", "gp.family", DeepRidgeConfig(8, 8), ["direct", "got cube", "gp=ridge"]),
     ("families_fit", "gp.family", SpectralConfig(8, 15), ["got 10", "gp=mlp"]),
     ("penalty_has_a_path", "gp.family", TwistConfig(12, 64), ["penalty=euler_latent", "penalty=none"]),
     ("cost_defined", "cost", LpCost("lp", 1.0), ["got 1", "cost=l1"]),

@@ -15,6 +15,7 @@ from gpot.gp.velocity import MLPVelocity
 
 MAPS = {
     "ridge": lambda: GaussianPreservingFlow("ridge", dim=4, n_steps=2),
+    "deep_ridge": lambda: GaussianPreservingFlow("deep_ridge", dim=4, n_steps=2),
     "mlp": lambda: GaussianPreservingFlow(MLPVelocity(4, (8, 8)), n_steps=2),
     "twist": lambda: TwistFlow(4, n_layers=2, width=8),
 }

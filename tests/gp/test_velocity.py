@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gpot.errors import BadConfig, BadInput
-from gpot.gp.velocity import MLPInit, MLPVelocity, RidgeVelocity
+from gpot.gp.velocity import DeepRidgeVelocity, MLPInit, MLPVelocity, RidgeVelocity
 from gpot.maths.charts import Chart
 
 
@@ -25,7 +25,9 @@ def test_names_of_the_released_checkpoints() -> None:
     assert names == ["denses.0.weight", "denses.0.bias", "denses.1.weight", "denses.1.bias"]
 
 
-@pytest.mark.parametrize("velocity", [MLPVelocity(5), RidgeVelocity(5)], ids=["mlp", "ridge"])
+@pytest.mark.parametrize(
+    "velocity", [MLPVelocity(5), RidgeVelocity(5), DeepRidgeVelocity(5)], ids=["mlp", "ridge", "deep_ridge"]
+)
 def test_starts_near_zero_with_gradients_alive(velocity: torch.nn.Module) -> None:
     z = torch.randn(256, 5)
     v = velocity(0.5, z, Chart.direct)

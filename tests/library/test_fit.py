@@ -198,8 +198,9 @@ def test_a_picture_of_the_plane(fitted: gpot.FittedMap) -> None:
     "gp",
     [gpot.TwistFlow(3, 2, 4), gpot.GaussianPreservingFlow(gpot.MLPVelocity(3, (5,)), "gaussian", 4),
      gpot.GaussianPreservingFlow(gpot.RidgeVelocity(3, 5)),
+     gpot.GaussianPreservingFlow(gpot.DeepRidgeVelocity(3, 5, 4)),
      gpot.GaussianPreservingFlow(gpot.SpectralVelocity(2, 3), "gaussian")],
-    ids=["twist", "mlp", "ridge", "spectral"],
+    ids=["twist", "mlp", "ridge", "deep_ridge", "spectral"],
 )  # fmt: skip
 def test_every_family_is_built_again_from_its_description(gp: Any) -> None:
     twin = rebuilt(json.loads(json.dumps(described(gp))))

@@ -11,6 +11,7 @@ from gpot.config.schema import (
     BNAFConfig,
     CostConfig,
     DatasetConfig,
+    DeepRidgeConfig,
     FlowConfig,
     GpConfig,
     ImagesConfig,
@@ -53,6 +54,11 @@ def families_fit(dataset: DatasetConfig, gps: Gps) -> None:
             raise BadConfig(
                 f"{name}=twist turns planes by angles that depend on other coordinates: it needs dataset.dim "
                 f"of at least 3, got {dim}. Type gp=ridge or gp=toy_ridge."
+            )
+        if isinstance(gp.family, DeepRidgeConfig) and gp.chart is not Chart.direct:
+            raise BadConfig(
+                f"{name}={gp.name} has its field in the chart 'direct' alone: it needs {name}.chart=direct, got "
+                f"{gp.chart.value}. Type {name}.chart=direct, or {name}=ridge."
             )
         if isinstance(gp.family, SpectralConfig):
             solves = f"{name}={gp.name} solves Euler's equations on the square: it needs"

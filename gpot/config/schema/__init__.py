@@ -18,6 +18,7 @@ from gpot.config.schema.datasets import (
 )
 from gpot.config.schema.flows import BNAFConfig, CPFlowConfig, FFJORDConfig, FlowConfig
 from gpot.config.schema.gps import (
+    DeepRidgeConfig,
     FamilyConfig,
     GpConfig,
     MlpConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "CostConfig",
     "DSpritesConfig",
     "DatasetConfig",
+    "DeepRidgeConfig",
     "DeviceConfig",
     "EuclideanCost",
     "EvaluateConfig",

@@ -39,6 +39,15 @@ class RidgeConfig(FamilyConfig):
 
 
 @dataclass
+class DeepRidgeConfig(FamilyConfig):
+    """Two layers of neurons, in the chart `direct`."""
+
+    kind = "deep_ridge"
+    width: int
+    below: int  # neurons of the lower layer
+
+
+@dataclass
 class SpectralConfig(FamilyConfig):
     """Euler's equations solved for the velocity: only its initial value is learned. For points of dimension 2."""
 

@@ -22,7 +22,15 @@ from gpot.config.schema.datasets import (
     VaeConfig,
 )
 from gpot.config.schema.flows import BNAFConfig, CPFlowConfig, FFJORDConfig, FlowConfig
-from gpot.config.schema.gps import GpConfig, MlpConfig, PenaltyConfig, RidgeConfig, SpectralConfig, TwistConfig
+from gpot.config.schema.gps import (
+    DeepRidgeConfig,
+    GpConfig,
+    MlpConfig,
+    PenaltyConfig,
+    RidgeConfig,
+    SpectralConfig,
+    TwistConfig,
+)
 from gpot.config.schema.results import BoundsConfig, EvaluateConfig, ReportConfig
 from gpot.config.schema.running import (
     BudgetConfig,
@@ -102,7 +110,14 @@ KINDS: dict[str, dict[str, type]] = {
     },
     "flow": {"ffjord": FFJORDConfig, "bnaf": BNAFConfig, "cpflow": CPFlowConfig},
     "cost": {"euclidean": EuclideanCost, "l1": L1Cost, "lp": LpCost, "mahalanobis": MahalanobisCost},
-    "gp": {"gp": GpConfig, "mlp": MlpConfig, "ridge": RidgeConfig, "spectral": SpectralConfig, "twist": TwistConfig},
+    "gp": {
+        "gp": GpConfig,
+        "mlp": MlpConfig,
+        "ridge": RidgeConfig,
+        "deep_ridge": DeepRidgeConfig,
+        "spectral": SpectralConfig,
+        "twist": TwistConfig,
+    },
 }
 
 

@@ -26,11 +26,11 @@ from gpot.gp.velocity import Velocity
 from gpot.library.families import described, family, rest, training_of
 from gpot.library.fitted import FittedMap, Record
 from gpot.library.loop import COST_POINTS, Course, descend
-from gpot.library.pairs import Pairs, from_data, from_prior
+from gpot.library.pairs import PRIOR, Pairs, from_data, from_prior
 from gpot.library.saved import cost_name
 from gpot.library.units import Units, names_of
 from gpot.maths.charts import Chart
-from gpot.maths.costs import Cost, as_cost, check_cost
+from gpot.maths.costs import ControlledEuclidean, Cost, Euclidean, as_cost, check_cost
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +201,8 @@ def _trained(
 ) -> Course:  # fmt: skip
     guard = Guard(gp, tolerance, max_steps, _WORDS)
     generator = torch.Generator().manual_seed(seed)
+    if isinstance(cost, Euclidean) and pairs.source == PRIOR:  # whose z are Gaussian
+        cost = ControlledEuclidean.of(pairs.x)
     course = descend(gp, pairs, cost, guard, training, generator, deadline, progress)
     reached = min((v.cost for v in course.validations if v.step == course.kept), default=turned)
     if reached >= turned:

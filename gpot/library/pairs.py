@@ -15,6 +15,7 @@ from gpot.progress import track
 _CHUNK = 8192
 _FEWEST = 4096  # prior samples, however short the time
 _HELD_OUT = 4096  # pairs that no step sees, or a fifth of all
+PRIOR = "prior"  # a source of pairs: draws of z
 LARGEST_LOSS = 0.01  # share of draws without an x above which training on the prior is refused
 
 
@@ -56,7 +57,7 @@ def from_prior(flow: FrozenFlow, n: int, like: Tensor, seed: int, until: float |
             if until is not None and time.monotonic() > until and drawn >= _FEWEST + held:
                 break
     x, z = (torch.cat(parts) for parts in zip(*kept, strict=True))
-    return Pairs(x[held:], z[held:], x[:held], z[:held], "prior", lost)
+    return Pairs(x[held:], z[held:], x[:held], z[:held], PRIOR, lost)
 
 
 def from_data(flow: FrozenFlow, x: Tensor, seed: int) -> Pairs:

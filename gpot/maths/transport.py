@@ -43,7 +43,7 @@ def procrustes(x: Tensor, z: Tensor, allow_reflection: bool = False) -> Tensor:
     return u @ vh
 
 
-def _square_root(cov: Tensor) -> Tensor:
+def square_root(cov: Tensor) -> Tensor:
     """Symmetric root of a positive semidefinite matrix; eigenvalues below 0 by no more than rounding count as 0."""
     values, vectors = torch.linalg.eigh(cov)
     rounding = len(cov) * torch.finfo(cov.dtype).eps * values.abs().max()
@@ -68,7 +68,7 @@ def gelbrich(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Te
         cov_a, cov_b: A and B, shape (d, d).
     Returns: 0-dim.
     """
-    cross = torch.linalg.matrix_norm(_square_root(cov_a) @ _square_root(cov_b), ord="nuc")
+    cross = torch.linalg.matrix_norm(square_root(cov_a) @ square_root(cov_b), ord="nuc")
     return ((mean_a - mean_b) ** 2).sum() + cov_a.trace() + cov_b.trace() - 2.0 * cross
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from gpot.errors import BadInput
 from gpot.maths.costs import (
     L1,
+    ControlledEuclidean,
     Cost,
     Euclidean,
     Lp,
@@ -151,3 +152,38 @@ def test_a_function_that_is_no_cost() -> None:
         check_cost(lambda a, b: (a - b) ** 2, x, y)
     with pytest.raises(BadInput, match="40 are below 0"):
         check_cost(lambda a, b: -squared_euclidean(a, b), x, y)
+
+
+def gaussian_pairs(n: int = 4000, dim: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """x = M y + m + noise, and M: y exactly of mean 0 and covariance 1."""
+    draw = torch.Generator().manual_seed(3)
+    y, noise = (torch.randn(n, dim, generator=draw, dtype=torch.float64) for _ in range(2))
+    y = (y - y.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(y.T.cov(correction=0))).T
+    root = torch.randn(dim, dim, generator=draw, dtype=torch.float64)
+    matrix = root @ root.T + 0.1 * torch.eye(dim, dtype=torch.float64)
+    return y @ matrix + 5.0 + 0.1 * noise, y, matrix
+
+
+def test_the_control_variate_changes_no_mean_whatever_the_pairing() -> None:
+    x, y, _ = gaussian_pairs()
+    cost = ControlledEuclidean.of(x)
+    for order in (torch.arange(len(y)), torch.randperm(len(y), generator=torch.Generator().manual_seed(1))):
+        plain, controlled = squared_euclidean(x, y[order]), descended(cost, 0.3)(x, y[order])
+        assert torch.equal(cost(x, y[order]), plain)
+        assert controlled.mean().item() == pytest.approx(plain.mean().item(), rel=1e-9)
+
+
+def test_the_control_variate_leaves_single_points_their_residual_alone() -> None:
+    x, y, matrix = gaussian_pairs()
+    cost = ControlledEuclidean.of(x)
+    torch.testing.assert_close(cost.matrix, matrix, rtol=0.05, atol=0.05)
+    (pull,) = torch.autograd.grad(cost.controlled(x, at := y.clone().requires_grad_()).sum(), at)
+    torch.testing.assert_close(pull, 2.0 * (cost.mean + y @ cost.matrix - x))
+    assert pull.var() < 0.05 * (2.0 * (y - x)).var()
+    half = torch.linalg.cholesky(cost.matrix)  # |A^(-1/2) (x - m) - A^(1/2) y|^2, with any root
+    moved = torch.linalg.solve(half, (x - cost.mean).T).T - y @ half
+    difference = cost.controlled(x, y) - moved.pow(2).sum(1)
+    of_x = cost.controlled(x, y.flip(0)) - (
+        torch.linalg.solve(half, (x - cost.mean).T).T - y.flip(0) @ half
+    ).pow(2).sum(1)  # fmt: skip
+    torch.testing.assert_close(difference, of_x)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from gpot.between import MongeBetween, monge_between
     from gpot.flows.adapters import adapt
     from gpot.flows.base import Flow, FrozenFlow
+    from gpot.gp.deep_ridge import DeepRidgeVelocity
     from gpot.gp.flow import GaussianPreservingFlow
     from gpot.gp.monge import MongeMap
     from gpot.gp.rotation import fit_rotation
     from gpot.gp.spectral import SpectralVelocity
     from gpot.gp.twist import TwistFlow
-    from gpot.gp.velocity import DeepRidgeVelocity, MLPVelocity, RidgeVelocity, Velocity
+    from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
     from gpot.library.contexts import AmortizedMap, fit_contexts
     from gpot.library.fitted import FittedMap, load
     from gpot.library.fitting import fit
@@ -70,7 +71,7 @@ __getattr__, __dir__ = names_on_demand(
         "Method": "gpot.maths.integrate",
         "MongeBetween": "gpot.between.maps",
         "MongeMap": "gpot.gp.monge",
-        "DeepRidgeVelocity": "gpot.gp.velocity",
+        "DeepRidgeVelocity": "gpot.gp.deep_ridge",
         "RidgeVelocity": "gpot.gp.velocity",
         "SpectralVelocity": "gpot.gp.spectral",
         "TwistFlow": "gpot.gp.twist",

@@ -6,12 +6,13 @@ from gpot.lazy import names_on_demand
 
 if TYPE_CHECKING:
     from gpot.gp.base import GaussianPreserving
+    from gpot.gp.deep_ridge import DeepRidgeVelocity
     from gpot.gp.flow import GaussianPreservingFlow
     from gpot.gp.monge import MongeMap
     from gpot.gp.rotation import fit_rotation
     from gpot.gp.spectral import SpectralVelocity
     from gpot.gp.twist import TwistFlow
-    from gpot.gp.velocity import DeepRidgeVelocity, MLPVelocity, RidgeVelocity, Velocity
+    from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
     from gpot.maths.charts import Chart
     from gpot.maths.integrate import Method
 
@@ -39,7 +40,7 @@ __getattr__, __dir__ = names_on_demand(
         "MLPVelocity": "gpot.gp.velocity",
         "Method": "gpot.maths.integrate",
         "MongeMap": "gpot.gp.monge",
-        "DeepRidgeVelocity": "gpot.gp.velocity",
+        "DeepRidgeVelocity": "gpot.gp.deep_ridge",
         "RidgeVelocity": "gpot.gp.velocity",
         "SpectralVelocity": "gpot.gp.spectral",
         "TwistFlow": "gpot.gp.twist",

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from gpot.errors import BadConfig, OutsideCube
 from gpot.gp.base import GaussianPreserving
-from gpot.gp.velocity import Velocity, named_velocity
+from gpot.gp.deep_ridge import named_velocity
+from gpot.gp.velocity import Velocity
 from gpot.maths.charts import Chart, count_outside, cube_density, from_cube, to_cube
 from gpot.maths.euler import Along
 from gpot.maths.integrate import Field, Method, Trajectory, integrate, inverted, trajectory, walk

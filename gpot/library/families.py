@@ -10,11 +10,12 @@ import torch
 from gpot.errors import BadConfig, BadInput
 from gpot.gp.amortized import AmortizedFlow
 from gpot.gp.base import GaussianPreserving
+from gpot.gp.deep_ridge import DeepRidgeVelocity, named_velocity
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.optimizer import Descent
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
-from gpot.gp.velocity import DeepRidgeVelocity, MLPVelocity, RidgeVelocity, Velocity, named_velocity
+from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.maths.charts import Chart
 
 _COARSE, _USUAL = 4, 8  # steps of time at first: the guard of the law refines the grid where it must

@@ -62,10 +62,10 @@ def _fit(bench: Bench) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def conjugates_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
+def conjugates_stage(inputs: tuple[Stage, ...]) -> Stage:
     """The argmax of the potential's conjugate at each held-out point, `conjugates.safetensors`: what the bounds of all
     rows after a flow share."""
-    return Stage("conjugates", 1, config, {}, inputs, _conjugates, on_demand=True)
+    return Stage("conjugates", 1, inputs[0].config, {}, inputs, _conjugates, on_demand=True)
 
 
 def _conjugates(bench: Bench) -> Mapping[str, Any]:
@@ -75,14 +75,14 @@ def _conjugates(bench: Bench) -> Mapping[str, Any]:
     return {"residual": reached.residual.max().item(), "cpu_seconds": time.process_time() - start}
 
 
-def bounds_stage(config: Config, row: Row, inputs: tuple[Stage, ...]) -> Stage:
+def bounds_stage(row: Row, inputs: tuple[Stage, ...]) -> Stage:
     """`optimum_lower`, `gap_upper` and its standard error, in the manifest, of a row that has a cost.
 
     The held-out pairs are those of the row's `cost`, as its evaluation left them.
     """
     if row is Row.latent:
         raise BadConfig("codes that nothing maps have no cost to bound; ask for the bounds of a flow's row or a GP row")
-    return Stage("bounds", 2, config, {}, inputs, _bound)
+    return Stage("bounds", 2, inputs[0].config, {}, inputs, _bound)
 
 
 def _bound(bench: Bench) -> Mapping[str, Any]:

@@ -71,7 +71,7 @@ class Pipeline:
     @cached_property
     def conjugates(self) -> Stage:
         """What the bounds of all these rows share."""
-        return conjugates_stage(self.config, (self.held_out, self.potential))
+        return conjugates_stage((self.held_out, self.potential))
 
     @cached_property
     def optimum(self) -> Stage:
@@ -111,7 +111,7 @@ class Pipeline:
     def bounds(self, row: Row) -> Stage:
         """Between which numbers the optimum lies that a row's cost is held against."""
         inputs = (self.held_out, self.potential, self.conjugates, self.evaluation(row))
-        return bounds_stage(self.config, row, inputs)
+        return bounds_stage(row, inputs)
 
     @property
     def _law(self) -> tuple[Stage, ...]:

@@ -35,11 +35,12 @@ from gpot.flows.bnaf import BNAFFlow
 from gpot.flows.cpflow import CPFlowFlow
 from gpot.flows.ffjord import FFJORDFlow
 from gpot.gp.base import GaussianPreserving
+from gpot.gp.deep_ridge import DeepRidgeVelocity
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.optimizer import Descent
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
-from gpot.gp.velocity import DeepRidgeVelocity, MLPVelocity, RidgeVelocity, Velocity
+from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.training.flow import LogLikelihood
 from third_party.bnaf import BNAF
 from third_party.cpflow import CPFlow

@@ -73,7 +73,7 @@ def test_an_empty_folder_of_released_models_is_not_the_current_one() -> None:
     ("overrides", "said"),
     [
         (["gp.n_steps"], "The option gp.n_steps has no value. Type gp.n_steps=VALUE."),
-        (["~gp"], "The group gp has no option. Type gp=OPTION, one of mlp, ridge, "),
+        (["~gp"], "The group gp has no option. Type gp=OPTION, one of deep_ridge, mlp, ridge, "),
         (
             ["dataset=array", "dataset.path=none.npy"],
             "BadConfig: 'none.npy' was to hold points (n, d), and there is no such file. Check the path.\n"
@@ -91,7 +91,7 @@ def test_what_is_missing_is_said_without_the_words_of_the_parser(overrides: list
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("gp=3", "The group gp has no option '3'. Type gp=OPTION, one of mlp, ridge, "),
+        ("gp=3", "The group gp has no option '3'. Type gp=OPTION, one of deep_ridge, mlp, ridge, "),
         ("dataset=null", "two_moons"),
         ("=3", "'=3', which names none. Type NAME=VALUE."),
         ("+=", "'+=', which names none. Type NAME=VALUE."),

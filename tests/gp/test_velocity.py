@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from gpot.errors import BadConfig, BadInput
-from gpot.gp.velocity import DeepRidgeVelocity, MLPInit, MLPVelocity, RidgeVelocity
+from gpot.gp.deep_ridge import DeepRidgeVelocity
+from gpot.gp.velocity import MLPInit, MLPVelocity, RidgeVelocity
 from gpot.maths.charts import Chart
 
 

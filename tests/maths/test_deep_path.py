@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gpot.errors import BadConfig
+from gpot.gp.deep_ridge import DeepRidgeVelocity
 from gpot.gp.flow import GaussianPreservingFlow
-from gpot.gp.velocity import DeepRidgeVelocity
 from gpot.maths import deep_path as module
 from gpot.maths.charts import Chart
 from gpot.maths.deep_path import deep_along, deep_field, deep_packed, deep_path

@@ -75,7 +75,14 @@ def test_table_2_of_mnist(folder: Path) -> None:
     config = config_of(folder, "experiment=table2_mnist")
     paths = report_item(config, open_workshop(config))
     rows = json.loads(written(paths, ".json").read_text())["rows"]
-    assert [row["row"] for row in rows] == ["flow", "flow+rotation", "flow+gp", "flow+gp+euler", "flow+gp:twist"]
+    assert [row["row"] for row in rows] == [
+        "flow",
+        "flow+rotation",
+        "flow+gp",
+        "flow+gp+euler",
+        "flow+gp:twist",
+        "flow+gp:mlp",
+    ]
     assert {row["dataset"] for row in rows} == {"mnist"} and rows[0]["n_parameters_flow"] == 36_904
     for row in rows:
         assert row["protocol"] is None and row["disentanglement"] is None

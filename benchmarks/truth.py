@@ -9,7 +9,7 @@ its validations and the Procrustes rotation included, drawing and scoring apart;
 its map is scored on 4,096 draws that no step sees. `rotation` is that alone. The upper bound of the gap
 (:mod:`gpot.evaluation.bounds`) is that of the row's map, fitted on training pairs and reported on the same 4,096.
 
-Methods: `adam` is a ridge field by Adam on a grid of 8 steps. `muon` is the same field as `gpot.fit` trains it: by
+Methods: `adam` is a ridge field by Adam on a grid of 8 steps. `muon` is the same field as `gp=ridge` trains it: by
 orthogonalized momentum, on a time grid that starts with few steps and is refined when the Gaussian asks for it. `twist`
 is a chain of couplings by Adam. A problem with h a twist leaves twists out: the answer would be in their reach by
 construction.

@@ -65,12 +65,27 @@ class Metric:
 
 
 def spreads_text(ours: float | None, paper: float | None, spread: float | None) -> str:
-    """How many standard deviations over seeds our mean lies above the paper's number.
+    """How many standard deviations over seeds our mean lies above the paper's number; nothing where they are rounding.
 
-    >>> spreads_text(5.50, 5.60, 0.04), spreads_text(5.50, 5.60, None)
-    ('-2.5', '–')
+    >>> spreads_text(5.50, 5.60, 0.04), spreads_text(5.50, 5.60, None), spreads_text(2.859, 2.85, 1e-9)
+    ('-2.5', '–', '–')
     """
-    return NULL if ours is None or paper is None or not spread else format((ours - paper) / spread, "+.1f")
+    if ours is None or paper is None or spread is None or not varies(ours, spread):
+        return NULL
+    return format((ours - paper) / spread, "+.1f")
+
+
+def varies(mean: float | None, spread: float | None) -> bool:
+    """Whether repetitions differ by more than single precision rounds: an NLL, which is that of the frozen flow, does
+    not.
+
+    >>> varies(5.50, 0.04), varies(2.859, 1e-9), varies(0.0, 0.0)
+    (True, False, False)
+    """
+    return mean is not None and spread is not None and spread > _ROUNDING * abs(mean)
+
+
+_ROUNDING = 1e-6
 
 
 def _format(value: float, spec: str) -> str:

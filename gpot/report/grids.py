@@ -117,7 +117,7 @@ def _grid(name: str, rows: Sequence[Row], keys: Iterable[str], labels: tuple[str
     for key in keys:
         metric = names.METRICS[key]
         compared = any(paper_number(row, key) is not None for row in rows)
-        repeated = any(row.get(f"{key}_spread") for row in rows)  # a spread of 0 needs no column
+        repeated = any(names.varies(row.get(key), row.get(f"{key}_spread")) for row in rows)
         subs = ["ours", SPREAD] if repeated else ["ours" if compared else ""]
         subs += ["paper", "diff."] if compared else []
         groups.append((metric.heading, (*subs, *([IN_SPREADS] if compared and repeated else []))))

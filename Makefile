@@ -139,6 +139,7 @@ reproduce-fig7: $(READY) ## Figure 7: images of MNIST along the axes of the VAE'
 reproduce-fig8: $(READY) ## Figure 8: the same with Euler's penalty
 	$(PY) scripts/report.py experiment=fig8 $(OPTIONS)
 
+# After the figures: it shares rows with Table 1, and beside it would wait for them.
 reproduce-table2: $(READY) ## Table 2: costs and likelihoods on dSprites and MNIST
 	$(PY) scripts/report.py experiment=table2 $(OPTIONS)
 

@@ -68,20 +68,19 @@ def deep_packed(
 
 def deep_field(into: Tensor, into2: Tensor, up: Tensor, slopes: Tensor, offset: Tensor, back: Tensor) -> Field:
     """dy/dt of the packed parameters as a plain formula of (t, y), t of shape () or (n,)."""
-    width = len(up)
+    packed = into, into2, up, slopes, offset, back
+    return lambda t, y: _evaluated(t, y, packed)[0]
 
-    def rows_of(matrix: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        return torch.addmm(matrix[:, -2:-1] + matrix[:, -1:] * t, matrix[:, :-2], y.t())
 
-    def field(t: Tensor, y: Tensor) -> Tensor:
-        below = torch.sigmoid(rows_of(into, t, y)) - 0.5
-        rows = rows_of(into2, t, y)
-        above = torch.sigmoid(rows[:width] + up @ below) - 0.5
-        along = torch.addmm(offset[:, None], slopes, below * below)
-        twice = torch.cat((above, above))
-        return ((along * (1.0 - 4.0 * twice * twice) - twice * rows[width:]).t()) @ back
-
-    return field
+def _evaluated(t: Tensor, y: Tensor, packed: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """dy/dt (n, d), and what it is made of: c1 (M, n), c2 (K, n), D and the pairs (2 K, n)."""
+    into, into2, up, slopes, offset, back = packed
+    below, rows = (torch.addmm(m[:, -2:-1] + m[:, -1:] * t, m[:, :-2], y.t()) for m in (into, into2))
+    below = torch.sigmoid(below) - 0.5
+    above = torch.sigmoid(rows[: len(up)] + up @ below) - 0.5
+    along, pairs = torch.addmm(offset[:, None], slopes, below * below), rows[len(up) :]
+    twice = torch.cat((above, above))
+    return (along * (1.0 - 4.0 * twice * twice) - twice * pairs).t() @ back, below, above, along, pairs
 
 
 def deep_along(t: Tensor, y: Tensor, u: Tensor, packed: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -89,15 +88,9 @@ def deep_along(t: Tensor, y: Tensor, u: Tensor, packed: Sequence[Tensor]) -> tup
 
     Arguments: t of shape () or (n,); y (n, d); packed: the packed parameters.
     """
-    into, into2, up, slopes, offset, back = packed
-    width = len(up)
-    below, rows = (torch.addmm(m[:, -2:-1] + m[:, -1:] * t, m[:, :-2], y.t()) for m in (into, into2))
-    below = torch.sigmoid(below) - 0.5
-    above = torch.sigmoid(rows[:width] + up @ below) - 0.5
-    along = torch.addmm(offset[:, None], slopes, below * below)
-    steep, twice, pairs = 0.25 - above * above, torch.cat((above, above)), rows[width:]
-    value = ((4.0 * along * torch.cat((steep, steep)) - twice * pairs).t()) @ back
-
+    into, into2, up, slopes, _, back = packed
+    value, below, above, along, pairs = _evaluated(t, y, packed)
+    steep, twice, width = 0.25 - above * above, torch.cat((above, above)), len(up)
     below_u, rows_u = (m[:, :-2] @ u.transpose(1, 2) for m in (into, into2))
     below_u = (0.25 - below * below) * below_u
     above_u = steep * (rows_u[:, :width] + up @ below_u)

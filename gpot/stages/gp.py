@@ -23,7 +23,7 @@ from gpot.evaluation.likelihood import nll
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.orthogonal import Rotation
 from gpot.gp.rotation import fit_rotation
-from gpot.maths.costs import Cost
+from gpot.maths.costs import ControlledEuclidean, Cost
 from gpot.paper.rows import row_name
 from gpot.stages.costs import cost_of, cost_settings
 from gpot.stages.flow import load_flow, split
@@ -57,9 +57,11 @@ def gp_stage(config: Config, pairs: Stage, points: Callable[[], Stage]) -> Stage
     """
     gp = config.gp
     config = dataclasses.replace(config, seed=config.gp_seed)  # of the GP flow alone
+    # it came later: where there is none, keys are as they were
+    control = {"control_variate": True} if families.controlled(gp, config.cost) else {}
     penalty = {"kind": "none"} if config.penalty.acting is PenaltyKind.none else without(config.penalty, "name")
     settings = {
-        "gp": families.gp_settings(gp) | {"epochs": families.n_epochs(gp, config.penalty)},
+        "gp": families.gp_settings(gp) | {"epochs": families.n_epochs(gp, config.penalty)} | control,
         "penalty": penalty,
         "optimizer": families.gp_optimizer_settings(gp, config.optimizer.gp),
         "seed": config.seed,
@@ -103,6 +105,8 @@ def _fit(gp: GaussianPreserving, points: Callable[[], Stage], bench: Bench) -> M
     )  # fmt: skip
     watching = [] if logger is None else _watching(bench, gp, points, logger)
     optimizer = families.gp_optimizer(config.gp, config.optimizer.gp)
+    if families.controlled(config.gp, config.cost):
+        cost = ControlledEuclidean.of(x)
     module = GPModule(gp, config.penalty, optimizer, epochs, epochs * n_batches, cost, config.gp.descent)
     name = f"gp ({config.gp.name}, penalty {config.penalty.name})"
     stopped = None

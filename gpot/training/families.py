@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpot.config.choices import PenaltyKind, Solver
+from gpot.config.choices import PenaltyKind, Solver, Source
 from gpot.config.plain import adam_settings, plain, without
 from gpot.config.schema import (
     BNAFConfig,
+    CostConfig,
     CPFlowConfig,
     DeepRidgeConfig,
+    EuclideanCost,
     FamilyConfig,
     FFJORDConfig,
     FlowConfig,
@@ -186,9 +188,14 @@ def gp_settings(gp: GpConfig) -> dict[str, Any]:
     pairs, which is in their key."""
     timed = GP_FAMILIES[type(gp.family)].velocity is not None
     epochs = ("epochs", "epochs_penalized", "epochs_twist")
-    apart = ("name", "seed", "source", "n_train", "n_validation", "descent", "lr_factor", *epochs, "family")
-    kept = without(gp, *apart, *(() if timed else _TIMED))
+    apart = ("name", "seed", "source", "n_train", "n_validation", "descent", "lr_factor", "control_variate", *epochs)
+    kept = without(gp, *apart, "family", *(() if timed else _TIMED))
     return kept | {"velocity": gp.family.kind, gp.family.kind: plain(gp.family)}
+
+
+def controlled(gp: GpConfig, cost: CostConfig) -> bool:
+    """Whether a GP flow descends on its cost with a control variate: |x - s|^2 of prior samples has one."""
+    return gp.control_variate and gp.source is Source.prior and isinstance(cost, EuclideanCost)
 
 
 def gp_optimizer(gp: GpConfig, optimizer: OptimizerConfig) -> OptimizerConfig:

@@ -125,6 +125,15 @@ def test_gp_keys_depend_on_what_matters_alone(made: tuple[Path, list[Path]]) -> 
         assert key(change) != same, change
 
 
+def test_a_control_variate_is_of_the_squared_distance_and_of_prior_samples_alone(made: tuple[Path, list[Path]]) -> None:
+    def key(*overrides: str) -> str:
+        return Pipeline(tiny(made[0], "penalty=none", *overrides)).gp.key
+
+    assert key("gp.control_variate=true") != key("gp.control_variate=false") == key()
+    for none in ("gp.source=data", "cost=l1"):
+        assert key("gp.control_variate=true", none) == key(none)
+
+
 def test_missing_input_names_the_command(tmp_path: Path) -> None:
     config = tiny(tmp_path, root="train_gp")
     with pytest.raises(ArtifactMissing, match=r"train_vae\.py|train_flow\.py"):

@@ -81,6 +81,7 @@ class GpConfig:
     source: Source
     descent: Descent = Descent.adam
     lr_factor: float = 1.0  # the learning rate, in units of optimizer.gp.lr, which is that of the scale
+    control_variate: bool = False  # of |x - s|^2, where source=prior: the same mean and less noise
     n_train: int = II("gp.n_train")
     n_validation: int = II("gp.n_validation")
     epochs: int = II("gp.epochs")

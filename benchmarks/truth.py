@@ -3,21 +3,25 @@ r"""How close each family comes to a known optimum, and how soon: L2-UVP and cos
     python benchmarks/truth.py [--out outputs/bench/truth.json] [--seconds 120] [--dims 2 4 8 16 32 64 128]
     python benchmarks/truth.py --picture docs/truth.png    # draws the curves of the result; trains nothing
 
+Rows are added to those of --out, in the place of earlier ones of the same problem and method.
+
 x = grad u0(z0), z = h(z0) (:mod:`gpot.evaluation.known_truth`): the flow f is exact, and the best s is known at every
 point. Nothing is read or fetched. Each method gets the same pairs and `--seconds` of processor time with one thread,
 its validations and the Procrustes rotation included, drawing and scoring apart; every twentieth or so of the training
 its map is scored on 4,096 draws that no step sees. `rotation` is that alone. The upper bound of the gap
 (:mod:`gpot.evaluation.bounds`) is that of the row's map, fitted on training pairs and reported on the same 4,096.
 
-Methods: `adam` is a ridge field by Adam on a grid of 8 steps. `muon` is the same field as `gp=ridge` trains it: by
-orthogonalized momentum, on a time grid that starts with few steps and is refined when the Gaussian asks for it. `twist`
-is a chain of couplings by Adam. A problem with h a twist leaves twists out: the answer would be in their reach by
-construction.
+Methods: `adam` is a ridge field by Adam on a grid of 8 steps, on the cost itself. `ridge`, `deep_ridge` and `twist` are
+what `gpot.fit(velocity=...)` trains, with its settings: by orthogonalized momentum, on a time grid that starts with few
+steps and is refined when the Gaussian asks for it, on the cost with its control variate; but for all of the time,
+whether or not the cost of held-out pairs still falls. A problem with h a twist leaves twists out: the answer would be
+in their reach by construction.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -42,33 +46,30 @@ from gpot.gp.flow import GaussianPreservingFlow  # noqa: E402
 from gpot.gp.optimizer import Descent, optimizer_of  # noqa: E402
 from gpot.gp.orthogonal import Rotation  # noqa: E402
 from gpot.gp.rotation import fit_rotation  # noqa: E402
-from gpot.gp.twist import TwistFlow  # noqa: E402
 from gpot.gp.velocity import RidgeVelocity  # noqa: E402
-from gpot.library.families import Training  # noqa: E402
+from gpot.library.families import Training, family, training_of  # noqa: E402
 from gpot.library.loop import descend  # noqa: E402
 from gpot.library.pairs import Pairs  # noqa: E402
 from gpot.maths.charts import Chart  # noqa: E402
-from gpot.maths.costs import squared_euclidean  # noqa: E402
+from gpot.maths.costs import ControlledEuclidean, Cost, squared_euclidean  # noqa: E402
 
 HELD_OUT = 4096
 TOLERANCE, MAX_STEPS = 1e-3, 64
 _TIMED = 3
 
 
-def ridge(dim: int, n_steps: int, scale: float = 1e-2) -> GaussianPreserving:
-    return GaussianPreservingFlow(RidgeVelocity(dim, 128 if dim == 2 else 256, scale), Chart.direct, n_steps)
+METHODS = ("adam", "ridge", "deep_ridge", "twist")
 
 
-def batch(dim: int) -> int:
-    return 1000 if dim == 2 else 512
-
-
-# name -> (dimension) -> map, rate, optimizer
-METHODS: dict[str, Callable[[int], tuple[GaussianPreserving, float, Descent]]] = {
-    "adam": lambda dim: (ridge(dim, 8), 1e-2 if dim == 2 else 2e-3, Descent.adam),
-    "muon": lambda dim: (ridge(dim, 3), 2e-2, Descent.muon),
-    "twist": lambda dim: (TwistFlow(dim), 2e-3, Descent.adam),
-}
+def method_of(name: str, pairs: Pairs) -> tuple[GaussianPreserving, Training, Cost]:
+    """The map of a method with fresh weights, how it is trained, and the cost that it descends on."""
+    dim = pairs.x.shape[1]
+    if name == "adam":
+        velocity = RidgeVelocity(dim, 128 if dim == 2 else 256)
+        gp: GaussianPreserving = GaussianPreservingFlow(velocity, Chart.direct, 8)
+        return gp, training_of(gp, Descent.adam), squared_euclidean
+    gp = family(name, dim)
+    return gp, training_of(gp), ControlledEuclidean.of(pairs.x)
 
 
 def n_train(dim: int) -> int:
@@ -108,10 +109,9 @@ def trained(
     """One method on one problem: the curve and the map that was kept, with its scores and bounds."""
     torch.manual_seed(seed)
     watch = Stopwatch()
-    gp, rate, optimizer = METHODS[method](truth.dim)
+    gp, usual, cost = method_of(method, pairs)
     gp.set_rotation(fit_rotation(pairs.x, pairs.z))
-    size = batch(truth.dim)
-    steps = watch.leave_out(lambda: int(seconds / step_seconds(gp, pairs, size)))
+    steps = watch.leave_out(lambda: int(seconds / step_seconds(gp, pairs, usual.batch)))
     curve: list[dict[str, Any]] = []
 
     def score(validation: Any) -> None:
@@ -119,10 +119,10 @@ def trained(
         curve.append({"seconds": validation.seconds, "step": validation.step, "log_det_error": validation.log_det_error,
                       "n_steps": validation.n_steps, **scores})  # fmt: skip
 
-    training = Training(rate, size, max(steps, 20), len(pairs.x), optimizer)
+    training = dataclasses.replace(usual, steps=max(steps, 20), pairs=len(pairs.x))
     guard, draws = Guard(gp, TOLERANCE, MAX_STEPS), torch.Generator().manual_seed(seed)
     # the rotation's seconds count
-    course = descend(gp, pairs, squared_euclidean, guard, training, draws, seconds, False, watch, score)
+    course = descend(gp, pairs, cost, guard, training, draws, seconds, False, watch, score, patience=None)
     made = {"method": method, "seconds": watch(), "steps": curve[-1]["step"], "n_steps": gp.n_steps}
     bounds = bounded(gp, pairs, bound_steps, seed)
     return {**made, "ended": course.ended, "curve": curve, **finished(truth, gp, seen), **bounds}
@@ -184,6 +184,11 @@ def rows_of(dim: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def problem_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells a row from the others."""
+    return tuple(row[key] for key in ("dim", "potential", "scramble", "strength", "seed", "method"))
+
+
 def picture(result: dict[str, Any], out: Path) -> None:
     """UVP and cost above the optimum against CPU seconds, one colour a dimension, one line style a method."""
     import matplotlib
@@ -219,7 +224,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/bench/truth.json"))
     parser.add_argument("--picture", type=Path, help="draw the curves of --out into this file, and train nothing")
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 4, 8, 16, 32, 64, 128])
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seconds", type=float, default=120.0, help="processor seconds of each training")
     parser.add_argument("--potential", default="ridges")
     parser.add_argument("--scramble", default="field")
@@ -231,10 +236,12 @@ def main() -> None:
         picture(json.loads(options.out.read_text(encoding="utf-8")), options.picture)
         return
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    if options.out.exists():
+        rows = {problem_of(row): row for row in json.loads(options.out.read_text(encoding="utf-8"))["rows"]}
     for dim in options.dims:
-        rows += rows_of(dim, options)
-        write_result(options.out, "truth", rows, 1, seconds=options.seconds, tolerance=TOLERANCE)
+        rows |= {problem_of(row): row for row in rows_of(dim, options)}
+        write_result(options.out, "truth", list(rows.values()), 1, seconds=options.seconds, tolerance=TOLERANCE)
 
 
 if __name__ == "__main__":

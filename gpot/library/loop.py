@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _VALIDATIONS = 20
 _GUARD_POINTS = 256  # held-out points of the exact log-determinant: its mean is then known to some 5 percent
 COST_POINTS = 2048  # held-out pairs of the cost: enough to see it fall
-_PATIENCE = 4  # validations without a fall
+PATIENCE = 4  # validations without a fall
 _FALL = 1e-3  # of the cost, below which it does not count as falling
 _TAIL = 0.15  # of the steps, over which the learning rate goes to 0 once the cost stops falling
 _CLIP = 1.0
@@ -68,11 +68,13 @@ def descend(
     progress: bool = True,
     clock: Callable[[], float] = time.monotonic,
     observe: Callable[[Validation], None] | None = None,
+    patience: int | None = PATIENCE,
 ) -> Course:
     """Train s on pairs (x, z): gp holds the best validation that keeps the Gaussian when this returns.
 
     until: the time at which the cycle ends. clock: what that and the seconds of validations are measured by. observe:
-    called after each validation, while gp is as it was measured. Raises: FidelityLost where no validation keeps the
+    called after each validation, while gp is as it was measured. patience: validations without a fall of the cost,
+    after which the cycle is brought to its end; None: never. Raises: FidelityLost where no validation keeps the
     Gaussian; TrainingDiverged where the loss is not finite.
     """
     optimizer = optimizer_of(gp, training.optimizer, training.rate)
@@ -125,7 +127,7 @@ def descend(
                 if step % every == 0:
                     validate()
                     show(step, validations[-1])
-                    if tail is None and since >= _PATIENCE and position > 0.3:
+                    if tail is None and patience is not None and since >= patience and position > 0.3:
                         tail, ended = (step, position), "the held-out cost stopped falling"
             validate()
             if until is not None and step < training.steps and tail is None:

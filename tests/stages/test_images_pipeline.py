@@ -82,6 +82,7 @@ def test_table_2_of_mnist(folder: Path) -> None:
         "flow+gp+euler",
         "flow+gp:twist",
         "flow+gp:mlp",
+        "flow+gp+euler:mlp",
     ]
     assert {row["dataset"] for row in rows} == {"mnist"} and rows[0]["n_parameters_flow"] == 36_904
     for row in rows:

@@ -78,7 +78,8 @@ def test_json_holds_every_row_with_every_key(made: tuple[Path, list[Path]]) -> N
     for protocol in ("with_shape", "continuous"):
         rows = [row for row in payload["rows"] if row["protocol"] == protocol]
         assert [row["row"] for row in rows] == [
-            "latent", "flow", "flow+rotation", "flow+gp", "flow+gp+euler", "flow+gp:twist", "flow+gp:mlp"
+            "latent", "flow", "flow+rotation", "flow+gp", "flow+gp+euler", "flow+gp:twist",
+            "flow+gp:mlp", "flow+gp+euler:mlp",
         ]  # fmt: skip
         for row in rows:
             assert KEYS | {*EVALUATED, *SCORES, *MORE_SCORES} <= set(row)
@@ -104,9 +105,9 @@ def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
         return {path: path.stat().st_mtime_ns for path in (folder / "outputs" / "artifacts").glob("*/*/manifest.json")}
 
     before = made_when()
-    # vae, codes of the labelled images (the first row needs no others), latents, flow, pairs, held out, four gp, seven
-    # rows; the potential and its conjugates, bounds of six rows, log-det errors of four gp
-    assert len(before) == 29
+    # vae, codes of the labelled images (the first row needs no others), latents, flow, pairs, held out, five gp, eight
+    # rows; the potential and its conjugates, bounds of seven rows, log-det errors of five gp
+    assert len(before) == 33
     report_item(config, open_workshop(config))
     assert made_when() == before
     assert not list((folder / "outputs").glob("work/*/*"))

@@ -151,7 +151,7 @@ def test_a_variant_that_is_another_row_again_has_none_of_its_own(experiment: str
         budget: [row.key for row in report_rows(compose("report", [f"experiment={experiment}", f"budget={budget}"]))]
         for budget in ("quick", "paper")
     }
-    papers = {"flow+gp:mlp"}  # which at the paper's budget is flow+gp
+    papers = {"flow+gp:mlp", "flow+gp+euler:mlp"}  # which at the paper's budget are flow+gp and flow+gp+euler
     assert papers < set(keys["quick"]) and set(keys["paper"]) == set(keys["quick"]) - papers
 
 

@@ -28,7 +28,6 @@ from gpot.config.schema import (
     L1Cost,
     LpCost,
     MlpConfig,
-    RidgeConfig,
     SpectralConfig,
     ToyConfig,
     TwistConfig,
@@ -196,7 +195,7 @@ def test_package_directive_is_the_first_line(path: Path) -> None:
 
 def test_a_choice_on_the_command_line_wins_over_the_budget() -> None:
     plain, chosen = compose("train_gp", ["budget=quick"]), compose("train_gp", ["gp=mlp", "budget=quick"])
-    assert isinstance(plain.gp.family, RidgeConfig) and isinstance(chosen.gp.family, MlpConfig)
+    assert isinstance(plain.gp.family, DeepRidgeConfig) and isinstance(chosen.gp.family, MlpConfig)
     assert plain.optimizer.gp.schedule is chosen.optimizer.gp.schedule is Schedule.one_cycle
     assert plain.flow.training_solver is Solver.rk4 and plain.flow.divergence is Divergence.exact
     assert chosen.gp.epochs == plain.gp.epochs, "scale stays with the budget"
@@ -208,6 +207,7 @@ def test_a_choice_on_the_command_line_wins_over_the_budget() -> None:
 def test_a_gp_flow_brings_its_descent_and_its_multiple_of_the_rate() -> None:
     mlp, ridge = (compose("train_gp", [f"gp={name}"]) for name in ("mlp", "ridge"))
     assert (mlp.gp.descent, ridge.gp.descent) == (Descent.adam, Descent.muon)
+    assert (mlp.gp.control_variate, ridge.gp.control_variate) == (False, True), "the paper's descends on the cost"
     assert mlp.optimizer == ridge.optimizer and ridge.gp.lr_factor > 1, "scale stays with the budget"
     plain, found = (gp_optimizer_settings(each.gp, each.optimizer.gp) for each in (mlp, ridge))
     assert plain == adam_settings(mlp.optimizer.gp), "a setting that came later must not train anew what is Adam's"

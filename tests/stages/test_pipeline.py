@@ -130,9 +130,9 @@ def test_a_control_variate_is_of_the_squared_distance_and_of_prior_samples_alone
     def key(*overrides: str) -> str:
         return Pipeline(tiny(made[0], "penalty=none", *overrides)).gp.key
 
-    assert key("gp.control_variate=true") != key("gp.control_variate=false") == key()
+    assert key("gp.control_variate=false") != key("gp.control_variate=true") == key(), "the default of our own fields"
     for none in ("gp.source=data", "cost=l1"):
-        assert key("gp.control_variate=true", none) == key(none)
+        assert key("gp.control_variate=false", none) == key(none)
 
 
 def test_missing_input_names_the_command(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def named_velocity(name: str, dim: int | None) -> Velocity:
     if name == "ridge":
         return RidgeVelocity(dim, width=128 if dim == 2 else 256)
     if name == "deep_ridge":
-        return DeepRidgeVelocity(dim)
+        return DeepRidgeVelocity(dim, 32, 32) if dim == 2 else DeepRidgeVelocity(dim)
     if name == "mlp":
         return MLPVelocity(dim)
     raise BadConfig(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import gpot
 from gpot.errors import ArtifactCorrupt, BadConfig, BadInput, DataMissing, FlowRefused, GpotWarning
-from gpot.library.families import described, rebuilt, rest
+from gpot.library.families import described, family, rebuilt, rest
 from gpot.library.saved import MANIFEST, WEIGHTS
 from gpot.maths.costs import squared_euclidean
 from gpot.maths.schedule import WARM_UP
@@ -209,6 +209,14 @@ def test_every_family_is_built_again_from_its_description(gp: Any) -> None:
     assert torch.equal(twin.transport(z), gp.transport(z))
     rest(twin)
     torch.testing.assert_close(twin.transport(z), z, rtol=1e-5, atol=1e-5)
+
+
+def test_auto_is_the_field_of_two_layers_where_it_is_the_better_one() -> None:
+    def chosen(dim: int, chart: str = "direct") -> str:
+        return str(described(family("auto", dim, chart))["family"])
+
+    assert [chosen(dim) for dim in (2, 10, 11)] == ["deep_ridge", "deep_ridge", "ridge"]
+    assert chosen(2, "cube") == chosen(10, "gaussian") == "ridge", "two layers are of the direct chart alone"
 
 
 def test_names_and_scales_are_checked() -> None:

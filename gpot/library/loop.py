@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gpot.errors import FidelityLost, OutsideCube, TrainingDiverged
-from gpot.evaluation.fidelity import Best, Guard
+from gpot.evaluation.fidelity import Best, Fidelity, Guard
 from gpot.gp.base import GaussianPreserving
 from gpot.gp.optimizer import optimizer_of
 from gpot.library.families import Training
@@ -27,6 +27,7 @@ from gpot.maths.schedule import cycle
 log = logging.getLogger(__name__)
 
 _VALIDATIONS = 20
+_LOOK = 200  # steps after which the Gaussian is looked at, where validations are further apart
 _GUARD_POINTS = 256  # held-out points of the exact log-determinant: its mean is then known to some 5 percent
 COST_POINTS = 2048  # held-out pairs of the cost: enough to see it fall
 PATIENCE = 4  # validations without a fall
@@ -85,14 +86,17 @@ def descend(
     since, level, tail, ended = 0, math.inf, None, "all steps done"
     step = 0
 
+    def judge(fidelity: Fidelity) -> None:
+        if refined := guard.judge(fidelity, f"step {step}"):
+            log.warning("%s", refined)
+
     def validate() -> None:
         nonlocal state, since, level
         fidelity = guard.measure(z_guard)
         with torch.no_grad():
             value = cost(x_held, gp.transport(z_held)).mean().item()
         n_steps = gp.n_steps
-        if refined := guard.judge(fidelity, f"step {step}"):
-            log.warning("%s", refined)
+        judge(fidelity)
         if best.offer(value, step, guard.within):
             state = copy.deepcopy(gp.state_dict())
         validations.append(Validation(step, clock() - start, value, fidelity.error.mean, n_steps))
@@ -129,6 +133,8 @@ def descend(
                     show(step, validations[-1])
                     if tail is None and patience is not None and since >= patience and position > 0.3:
                         tail, ended = (step, position), "the held-out cost stopped falling"
+                elif step % _LOOK == 0:
+                    judge(guard.measure(z_guard))
             validate()
             if until is not None and step < training.steps and tail is None:
                 ended = "the time was over"

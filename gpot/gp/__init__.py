@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gpot.gp.flow import GaussianPreservingFlow
     from gpot.gp.monge import MongeMap
     from gpot.gp.rotation import fit_rotation
+    from gpot.gp.series import SeriesFlow
     from gpot.gp.spectral import SpectralVelocity
     from gpot.gp.twist import TwistFlow
     from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
@@ -25,6 +26,7 @@ __all__ = [
     "Method",
     "MongeMap",
     "RidgeVelocity",
+    "SeriesFlow",
     "SpectralVelocity",
     "TwistFlow",
     "Velocity",
@@ -42,6 +44,7 @@ __getattr__, __dir__ = names_on_demand(
         "MongeMap": "gpot.gp.monge",
         "DeepRidgeVelocity": "gpot.gp.deep_ridge",
         "RidgeVelocity": "gpot.gp.velocity",
+        "SeriesFlow": "gpot.gp.series",
         "SpectralVelocity": "gpot.gp.spectral",
         "TwistFlow": "gpot.gp.twist",
         "Velocity": "gpot.gp.velocity",

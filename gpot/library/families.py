@@ -13,13 +13,14 @@ from gpot.gp.base import GaussianPreserving
 from gpot.gp.deep_ridge import DeepRidgeVelocity, named_velocity
 from gpot.gp.flow import GaussianPreservingFlow
 from gpot.gp.optimizer import Descent
+from gpot.gp.series import SeriesFlow
 from gpot.gp.spectral import SpectralVelocity
 from gpot.gp.twist import TwistFlow
 from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.maths.charts import Chart
 
 _COARSE, _USUAL = 4, 8  # steps of time at first: the guard of the law refines the grid where it must
-NAMES = ("auto", "ridge", "deep_ridge", "mlp", "twist")
+NAMES = ("auto", "ridge", "deep_ridge", "series", "mlp", "twist")
 _RIDGES = (RidgeVelocity, DeepRidgeVelocity)
 _DEEP = 10  # dimensions up to which two layers came closer to known optima than one, in equal processor time
 
@@ -38,12 +39,13 @@ class Training:
 
 def training_of(gp: GaussianPreserving, descent: Descent | None = None) -> Training:
     """What a family needs, from our experiments: matrices of ridge fields and twists by Muon, twists at a lower rate,
-    at which all runs are stable; the rest by Adam, which takes a larger rate in the plane; there a larger batch;
-    twists, whose steps are cheap and whose gain is slow, more steps."""
+    at which all runs are stable, and a series at half that of one field; the rest by Adam, which takes a larger rate in
+    the plane; there a larger batch; twists, whose steps are cheap and whose gain is slow, more steps."""
     ridge = isinstance(gp, GaussianPreservingFlow) and isinstance(gp.velocity, _RIDGES)
-    twists, plane = isinstance(gp, TwistFlow), gp.dim == 2
-    descent = descent or (Descent.muon if ridge or twists else Descent.adam)
-    rate = (5e-3 if twists else 2e-2) if descent is Descent.muon else 1e-2 if plane else 2e-3
+    twists, series, plane = isinstance(gp, TwistFlow), isinstance(gp, SeriesFlow), gp.dim == 2
+    descent = descent or (Descent.muon if ridge or twists or series else Descent.adam)
+    muon = 5e-3 if twists else 1e-2 if series else 2e-2
+    rate = muon if descent is Descent.muon else 1e-2 if plane else 2e-3
     steps = 10_000 if twists else 2000
     return Training(rate, batch=1000 if plane else 512, steps=steps, pairs=65_536, optimizer=descent)
 
@@ -52,7 +54,7 @@ def family(velocity: str | Velocity | GaussianPreserving, dim: int, chart: Chart
     """The map of a name, of a velocity, or itself, for points of dimension `dim`, with fresh weights.
 
     "auto" is what came closest to known optima in equal processor time (docs/truth.md): in the direct chart the field
-    of two layers up to ten dimensions; the ridge field above, and in the other charts.
+    of two layers up to ten dimensions and a series of four ridge fields above; the ridge field in the other charts.
     """
     if isinstance(velocity, GaussianPreserving):
         gp = velocity
@@ -66,9 +68,13 @@ def family(velocity: str | Velocity | GaussianPreserving, dim: int, chart: Chart
         if dim < 3:
             raise BadConfig("twists turn planes by the other coordinates, so dim >= 3; type velocity='ridge'")
         gp = TwistFlow(dim)
+    elif velocity == "series" or (velocity == "auto" and chart == Chart.direct and dim > _DEEP):
+        if chart != Chart.direct:
+            raise BadConfig(f"a series of ridge fields is one of the chart 'direct', and got {chart!r}; type 'ridge'")
+        gp = SeriesFlow.of_ridges(dim)
     elif velocity in NAMES:
         if velocity == "auto":
-            velocity = "deep_ridge" if dim <= _DEEP and chart == Chart.direct else "ridge"
+            velocity = "deep_ridge" if chart == Chart.direct else "ridge"
         named = named_velocity(velocity, dim)
         gp = GaussianPreservingFlow(named, chart, _COARSE if isinstance(named, _RIDGES) else _USUAL)
     else:
@@ -81,6 +87,10 @@ def family(velocity: str | Velocity | GaussianPreserving, dim: int, chart: Chart
 def rest(gp: GaussianPreserving) -> None:
     """Make s its rotation alone, by parameters for which nothing moves."""
     with torch.no_grad():
+        if isinstance(gp, SeriesFlow):
+            for stage in gp.stages:
+                rest(stage)  # type: ignore[arg-type]
+            return
         if isinstance(gp, TwistFlow):
             still = [p for half in (gp.first, gp.second) if half is not None for p in (half.weight_out, half.bias_out)]
         else:
@@ -96,6 +106,8 @@ def described(gp: GaussianPreserving) -> dict[str, Any]:
     """What `rebuilt` needs beside the weights, as plain values."""
     if isinstance(gp, TwistFlow):
         return {"family": "twist", "dim": gp.dim, "n_layers": gp.n_layers, "width": gp.width}
+    if isinstance(gp, SeriesFlow):
+        return {"family": "series", "dim": gp.dim, "stages": [described(stage) for stage in gp.stages]}  # type: ignore[arg-type]
     if isinstance(gp, AmortizedFlow):
         sizes = {"context_dim": gp.context_dim, "width": gp.width, "hidden": gp.hidden, "n_steps": gp.n_steps}
         return {"family": "contexts", "dim": gp.dim, **sizes}
@@ -120,6 +132,8 @@ def rebuilt(description: dict[str, Any]) -> GaussianPreserving:
     kind, dim = description["family"], description["dim"]
     if kind == "twist":
         return TwistFlow(dim, description["n_layers"], description["width"])
+    if kind == "series":
+        return SeriesFlow([rebuilt(stage) for stage in description["stages"]])
     if kind == "contexts":
         return AmortizedFlow(dim, *(description[name] for name in ("context_dim", "width", "hidden", "n_steps")))
     velocity: Velocity
@@ -133,7 +147,7 @@ def rebuilt(description: dict[str, Any]) -> GaussianPreserving:
         velocity = SpectralVelocity(dim, description["modes"], description["solver_steps"])
     else:
         raise BadInput(
-            "a saved map is of the family ridge, deep_ridge, mlp, spectral, twist or contexts, and this one says "
-            f"{kind!r}"
+            "a saved map is of the family ridge, deep_ridge, mlp, spectral, twist, series or contexts, and this one "
+            f"says {kind!r}"
         )
     return GaussianPreservingFlow(velocity, description["chart"], description["n_steps"], description["method"])

@@ -80,7 +80,8 @@ def fit(
     :func:`gpot.adapt`. standardized: f is of standardized columns, and x is not: by the mean and standard deviation of
     x, or by these; the map is then one of x, with densities and a report in the units of the data. columns: their
     names, for the report. cost: c(x, y) -> (n,), or "l1", "l1.5", ...; None is |x - y|^2. velocity: "auto" (what is
-    best in that dimension), "ridge", "deep_ridge", "mlp", "twist", a Velocity or a map s. chart: of the velocity.
+    best in that dimension), "ridge", "deep_ridge", "series", "mlp", "twist", a Velocity or a map s. chart: of the
+    velocity.
     reflection: whether Q may have det -1; "auto": where f reverses orientation. source: what to train on. n_prior,
     steps, rate, batch: scale (None: of the family). optimizer: "adam" or "muon" (None: of the family). tolerance: nats.
     max_steps: finest time grid. seed: of everything drawn; results repeat bit by bit without a time_limit. time_limit:

@@ -199,8 +199,9 @@ def test_a_picture_of_the_plane(fitted: gpot.FittedMap) -> None:
     [gpot.TwistFlow(3, 2, 4), gpot.GaussianPreservingFlow(gpot.MLPVelocity(3, (5,)), "gaussian", 4),
      gpot.GaussianPreservingFlow(gpot.RidgeVelocity(3, 5)),
      gpot.GaussianPreservingFlow(gpot.DeepRidgeVelocity(3, 5, 4)),
-     gpot.GaussianPreservingFlow(gpot.SpectralVelocity(2, 3), "gaussian")],
-    ids=["twist", "mlp", "ridge", "deep_ridge", "spectral"],
+     gpot.GaussianPreservingFlow(gpot.SpectralVelocity(2, 3), "gaussian"),
+     gpot.SeriesFlow([gpot.TwistFlow(3, 2, 4), gpot.GaussianPreservingFlow(gpot.RidgeVelocity(3, 5), n_steps=3)])],
+    ids=["twist", "mlp", "ridge", "deep_ridge", "spectral", "series"],
 )  # fmt: skip
 def test_every_family_is_built_again_from_its_description(gp: Any) -> None:
     twin = rebuilt(json.loads(json.dumps(described(gp))))
@@ -215,8 +216,10 @@ def test_auto_is_the_field_of_two_layers_where_it_is_the_better_one() -> None:
     def chosen(dim: int, chart: str = "direct") -> str:
         return str(described(family("auto", dim, chart))["family"])
 
-    assert [chosen(dim) for dim in (2, 10, 11)] == ["deep_ridge", "deep_ridge", "ridge"]
-    assert chosen(2, "cube") == chosen(10, "gaussian") == "ridge", "two layers are of the direct chart alone"
+    assert [chosen(dim) for dim in (2, 10, 11)] == ["deep_ridge", "deep_ridge", "series"]
+    assert chosen(2, "cube") == chosen(20, "gaussian") == "ridge", "the others are of the direct chart alone"
+    with pytest.raises(BadConfig, match="chart 'direct'"):
+        family("series", 3, "cube")
 
 
 def test_names_and_scales_are_checked() -> None:

@@ -133,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--standardized", action="store_true", help="the flow is of standardized columns, the file not")
     parser.add_argument("--out", default="monge", help="folder of the map (default: %(default)s)")
     parser.add_argument("--cost", help="l1, l1.5, l2, ... (default: squared distance)")
-    parser.add_argument("--velocity", default="auto", help="auto, ridge, deep_ridge, series, mlp, twist (default: %(default)s)")
+    parser.add_argument(
+        "--velocity", default="auto", help="auto, ridge, deep_ridge, series, mlp, twist (default: %(default)s)"
+    )
     parser.add_argument("--source", default="auto", choices=("auto", "prior", "data"), help="what to train on")
     parser.add_argument("--steps", type=int, help="of the training (default: of the velocity)")
     parser.add_argument("--seed", type=int, default=0)

@@ -12,8 +12,7 @@ from gpot.gp.velocity import MLPVelocity, RidgeVelocity, Velocity
 from gpot.maths.charts import Chart
 from gpot.maths.deep_path import deep_along, deep_field, deep_packed, deep_path
 from gpot.maths.divergence_free import WeightedField
-from gpot.maths.euler import Along
-from gpot.maths.integrate import Method
+from gpot.maths.integrate import Along, Method
 
 
 class DeepRidgeVelocity(Velocity):

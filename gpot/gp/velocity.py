@@ -27,8 +27,7 @@ from gpot.maths.divergence_free import (
     ridge_field,
     ridge_field_along,
 )
-from gpot.maths.euler import Along
-from gpot.maths.integrate import Method
+from gpot.maths.integrate import Along, Method
 from gpot.maths.ridge_path import packed, ridge_path
 from gpot.maths.ridge_tangents import ridge_along_path
 
@@ -82,8 +81,8 @@ class Velocity(nn.Module, ABC):
         return None
 
     def along(self, chart: Chart) -> Along | None:
-        """The function of (t, y, u) that gives dy/dt (n, d) and its derivatives along u, (k, n, d), in the cube and in
-        the direct chart; None where :meth:`weighted_along` is. Like `field`, of the present parameters."""
+        """The function of (t, y, u) that gives dy/dt (n, d) and its derivatives along u, (k, n, d), in the chart; None
+        where :meth:`weighted_along` is. Like `field`, of the present parameters."""
         w = self.weighted_along()
         if w is None:
             return None
@@ -96,7 +95,13 @@ class Velocity(nn.Module, ABC):
         def direct(t: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
             return w(self._checked(z), t, torch.ones_like(z), z, u, torch.zeros_like(u), u)
 
-        return {Chart.cube: cube, Chart.direct: direct}.get(Chart(chart))
+        def gaussian(t: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+            c, q, speed = gaussian_factors(self._checked(z))
+            u_c = q / speed * u  # q / speed is dc/dz
+            value, tangents = w(c, t, q, 2.0 * c, u_c, -2.0 * c * u_c, 2.0 * u_c)
+            return speed * value, speed * tangents + (z * speed - 2.0 * c) * u * value
+
+        return {Chart.cube: cube, Chart.gaussian: gaussian, Chart.direct: direct}[Chart(chart)]
 
     def points(self, chart: Chart, y: Tensor, n_steps: int, method: Method, t0: float, t1: float) -> Tensor | None:
         """The grid points (n_steps + 1, n, d) of the path from y (n, d), where a family has a faster way to them than
@@ -218,7 +223,7 @@ class RidgeVelocity(Velocity):
         if chart is not Chart.direct:
             return super().along(chart)
         matrices = packed(*self._neurons)
-        return lambda t, z, u: ridge_along_path(self._checked(z), t, u, *matrices)
+        return lambda t, z, u: ridge_along_path(self._checked(z), t.expand(len(z)), u, *matrices)
 
     def points(self, chart: Chart, y: Tensor, n_steps: int, method: Method, t0: float, t1: float) -> Tensor | None:
         """In the chart `direct`: see :func:`gpot.maths.ridge_path.ridge_path`."""

@@ -8,7 +8,6 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -16,13 +15,9 @@ from torch import Tensor
 
 from gpot.constants import finite_difference_step
 from gpot.errors import BadInput
-from gpot.maths.integrate import Field
+from gpot.maths.integrate import Along, Field
 
 Reduction = Literal["sum", "integral"]
-
-Along = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""A field with its derivatives along directions: (t, y, u) to v (n, d) and (grad v) u_l (k, n, d); t of shape (n,), y
-(n, d), u (k, n, d)."""
 
 
 def total_derivative(field: Field, t: Tensor, y: Tensor, step: float | None = None) -> Tensor:

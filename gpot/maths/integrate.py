@@ -17,6 +17,9 @@ from torch import Tensor
 from gpot.errors import BadInput
 
 Field = Callable[[Tensor, Tensor], Tensor]
+Along = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A field v with its derivatives along directions: (t, y, u) to v (n, d) and (grad v) u_l (k, n, d); t of shape () or
+(n,), y (n, d), u (k, n, d)."""
 
 
 class Method(str, Enum):
@@ -104,6 +107,29 @@ def integrate(
     for end, _ in walk(field, y, n_steps, method, t0, t1):  # noqa: B007 - the last one is the result
         pass
     return end
+
+
+def integrate_tangents(
+    along: Along, y: Tensor, u: Tensor, n_steps: int, method: Method = Method.rk4, t0: float = 0.0, t1: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    r"""The point at t1 of the path through (t0, y), and the derivatives of that point along directions of y.
+
+    Every stage of a Runge-Kutta step is differentiated as it stands: these are the derivatives of what
+    :func:`integrate` computes, its step errors included, and not those of the exact flow.
+
+    Arguments:
+        along: (t, y, u) -> the field (n, d) and its derivatives along u (k, n, d).
+        y (n, d); u (k, n, d), a direction for each particle; the rest as of `integrate`.
+    Returns: shapes (n, d) and (k, n, d).
+    """
+    k, (n, d) = len(u), y.shape
+
+    def field(t: Tensor, state: Tensor) -> Tensor:
+        velocity, tangents = along(t, state[0], state[1:])
+        return torch.cat((velocity[None], tangents))
+
+    end = integrate(field, torch.cat((y[None], u)).view(1 + k, n, d), n_steps, method, t0, t1)
+    return end[0], end[1:]
 
 
 def inverted(

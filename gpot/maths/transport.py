@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gpot.constants import LOG_2_PI
 from gpot.errors import BadInput
+from gpot.maths.integrate import Along, Method, integrate_tangents
 
 
 def gaussian_log_density(z: Tensor) -> Tensor:
@@ -102,3 +103,29 @@ def exact_log_det(fn: Callable[[Tensor], Tensor], x: Tensor, chunk: int = 1024) 
     with torch.no_grad():
         parts = [torch.linalg.slogdet(jacobian(fn, rows)).logabsdet for rows in x.split(chunk)]
     return torch.cat(parts)
+
+
+_TANGENTS, _FEWEST = 16_384, 64  # numbers of the d tangents of a chunk's rows, so that they stay in a cache; rows
+
+
+@torch.no_grad()
+def path_log_det(
+    along: Along, y: Tensor, n_steps: int, method: Method = Method.rk4, chunk: int = 1024
+) -> tuple[Tensor, Tensor]:
+    r"""log|det dPhi/dy| of the discretized flow Phi of a field over [0, 1], and Phi(y), from written derivatives of it.
+
+    What :func:`exact_log_det` finds of :func:`gpot.maths.integrate.integrate`, in a fraction of its time: values and
+    tangents share the hidden layers.
+
+    Arguments: along, n_steps, method: as of :func:`gpot.maths.integrate.integrate_tangents`. y (n, d). chunk: rows at a
+    time, at most.
+    Returns: shapes (n,) and (n, d). No graph is kept.
+    """
+    dim = y.shape[1]
+    eye = torch.eye(dim, dtype=y.dtype, device=y.device)[:, None, :]
+    log_dets, ends = [], []
+    for rows in y.split(max(1, min(chunk, max(_FEWEST, _TANGENTS // dim**2)))):
+        end, columns = integrate_tangents(along, rows, eye.expand(-1, len(rows), -1), n_steps, method)
+        log_dets.append(torch.linalg.slogdet(columns.transpose(0, 1)).logabsdet)
+        ends.append(end)
+    return torch.cat(log_dets), torch.cat(ends)

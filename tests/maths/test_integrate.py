@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gpot.errors import BadInput
-from gpot.maths.integrate import Method, integrate, trajectory
+from gpot.maths.integrate import Method, integrate, integrate_tangents, trajectory
 
 METHODS = list(Method)
 
@@ -100,3 +100,19 @@ def test_dtype_follows_the_input() -> None:
 def test_negative_steps_are_refused(start: Tensor) -> None:
     with pytest.raises(BadInput, match="at least 0, and got -1"):
         integrate(swirl, start, -1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tangents_are_those_of_the_steps_as_they_are(method: Method, start: Tensor) -> None:
+    """At four steps, where the derivative of the exact flow is another one; from t = .2 back to -.5."""
+
+    def along(t: Tensor, y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        slopes = [torch.func.jvp(lambda rows: swirl(t, rows), (y,), (rate,))[1] for rate in u]
+        return swirl(t, y), torch.stack(slopes)
+
+    u = torch.randn(3, *start.shape, dtype=start.dtype)
+    end, tangents = integrate_tangents(along, start, u, 4, method, 0.2, -0.5)
+    for direction, tangent in zip(u, tangents, strict=True):
+        steps, product = torch.func.jvp(lambda y: integrate(swirl, y, 4, method, 0.2, -0.5), (start,), (direction,))
+        torch.testing.assert_close(end, steps, rtol=0.0, atol=1e-13)
+        torch.testing.assert_close(tangent, product, rtol=1e-12, atol=1e-12)

@@ -27,7 +27,7 @@ ONE_THREAD := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test test-libraries lint bench bench-truth bench-libraries faults faults-sample figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
+.PHONY: help setup test test-libraries lint bench bench-truth bench-truth-long bench-libraries faults faults-sample figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
 
 help:
 	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors|paper|toy] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [JOBS=1] [OVERRIDES='seed=1 ...']"
@@ -84,6 +84,10 @@ figures: $(READY) ## numbers and pictures of the pages about no item of the pape
 bench-truth: $(READY) ## how close each family comes to known optima, in which time: UVP, cost, bounds; about an hour of one core
 	$(PY) benchmarks/truth.py --out outputs/bench/truth.json
 	$(PY) benchmarks/truth.py --out outputs/bench/truth.json --picture docs/truth.png
+
+bench-truth-long: $(READY) ## the best family of each dimension for up to a quarter of an hour of one core each; an hour and a half
+	for row in "deep_ridge 2 120" "deep_ridge 4 400" "deep_ridge 8 600" "wide_series 16 900" "wide_series 32 900" "wide_series 64 900" "wide_series 128 900"; do \
+		set -- $$row; $(PY) benchmarks/truth.py --out outputs/bench/truth_long.json --pairs 131072 --methods $$1 --dims $$2 --seconds $$3 || exit 1; done
 
 faults: $(READY) ## kill, corrupt and race everything, fill the disk, mistype: what is lost, in outputs/faults (half an hour or more; again: it goes on)
 	$(PY) -m benchmarks.faults --out outputs/faults/faults.json

@@ -15,7 +15,7 @@ def cube_energy(
     generator: torch.Generator | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
-    chunk: int = 4096,
+    chunk: int = 1024,
 ) -> Estimate:
     r"""Action of the flow over uniform particles of the cube (eq. 9), a mean, so per unit of volume.
 

@@ -155,11 +155,11 @@ class GaussianPreservingFlow(GaussianPreserving):
         """
         along = self.velocity.along(self.chart)
         if along is not None:
-            y = self._enter_chart(self._rotate(self.points(z)))
-            log_det, end = path_log_det(along, y, self.n_steps, self.method, chunk)
+            start = self._rotate(self.points(z))
+            log_det, end = path_log_det(along, self._enter_chart(start), self.n_steps, self.method, chunk)
             if self.chart is not Chart.cube:
                 return log_det
-            return log_det + analytic_log_det(from_cube(end), from_cube(y))  # dc/dz is sqrt(2 / pi) exp(-z^2 / 2)
+            return log_det + analytic_log_det(from_cube(end), start)  # dc/dz is sqrt(2 / pi) exp(-z^2 / 2)
         return exact_log_det(
             lambda rows: self._leave_chart(self._map(self._enter_chart(self._rotate(rows)))), self.points(z), chunk
         )

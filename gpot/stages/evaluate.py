@@ -42,7 +42,7 @@ from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
 from gpot.stages.costs import cost_of, cost_settings
 from gpot.stages.held_out import HeldOut, labelled_rows
-from gpot.stages.maps import RowParts, in_chunks, map_of
+from gpot.stages.maps import MOVED_AT_ONCE, RowParts, in_chunks, map_of
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import images_of
@@ -87,7 +87,7 @@ def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
 
 def _moved(monge: MongeMap, z: Tensor) -> Tensor:
     gp = monge.gp
-    return in_chunks(gp.transport, z, gp.rotation.device, "moving what the flow mapped")
+    return in_chunks(gp.transport, z, gp.rotation.device, "moving what the flow mapped", MOVED_AT_ONCE)
 
 
 def _disentanglement(

@@ -25,6 +25,7 @@ from gpot.store import Artifact
 from gpot.training import families
 
 CHUNK = 4096  # points at a time
+MOVED_AT_ONCE = 1024  # by a GP flow, whose tangents are then in the cache
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,10 @@ def codes_of(monge: MongeMap, x: Tensor, what: str) -> Tensor:
     return in_chunks(monge.transport, x, monge.gp.rotation.device, what)
 
 
-def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, device: torch.device, what: str) -> Tensor:
-    """A function of points x (n, d), `CHUNK` of them at a time on a device; the result on the CPU."""
-    chunks = x.split(CHUNK)
+def in_chunks(
+    function: Callable[[Tensor], Tensor], x: Tensor, device: torch.device, what: str, size: int = CHUNK
+) -> Tensor:
+    """A function of points x (n, d), `size` of them at a time on a device; the result on the CPU."""
+    chunks = x.split(size)
     with torch.no_grad():
         return torch.cat([function(chunk.to(device)).cpu() for chunk in track(chunks, len(chunks), what)])

@@ -256,9 +256,10 @@ def test_rows_follow_the_variants() -> None:
     rows = report_rows(compose("report", ["experiment=fig4"]))
     assert [row.key for row in rows] == [
         "flow", "flow+rotation", "flow+gp", "flow+gp+euler", "flow+gp+spectral", "flow+gp:gaussian", "flow+gp:direct",
-        "flow+gp:ridge",
+        "flow+gp:ridge", "flow+gp:deep ridge",
     ]  # fmt: skip
-    assert [row.config.gp.name for row in rows[2:]] == ["toy", "toy", "toy_spectral", "toy", "toy", "toy_ridge"]
+    names = ["toy", "toy", "toy_spectral", "toy", "toy", "toy_ridge", "toy_deep_ridge"]
+    assert [row.config.gp.name for row in rows[2:]] == names
 
 
 def test_another_cost_from_data_to_numbers(folder: Path) -> None:

@@ -64,12 +64,13 @@ lint: $(READY) ## ruff, the form of the code, and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(READY) ## time one training step: of the GP flow, with Euler's penalty, of the VAE and of FFJORD
+bench: $(READY) ## time one training step: of the GP flow, with Euler's penalty, of the VAE and of FFJORD; exact log-determinants
 	$(PY) benchmarks/gp_step.py --out outputs/bench/gp_step.json
 	$(PY) benchmarks/penalty.py --out outputs/bench/penalty.json
 	$(PY) benchmarks/vae_step.py --out outputs/bench/vae_step.json
 	$(PY) benchmarks/ffjord_step.py --out outputs/bench/ffjord_step.json
 	$(PY) benchmarks/ridge_scaling.py --out outputs/bench/ridge_scaling.json
+	$(PY) benchmarks/log_det.py --out outputs/bench/log_det.json
 
 bench-libraries: $(LIBRARIES)/.ready ## fit a flow of each library on two data sets, from an installed wheel: density kept, round trip, costs, seconds
 	rm -rf build outputs/wheel # what an earlier build left would be in the wheel

@@ -81,11 +81,10 @@ def fit(
     x, or by these; the map is then one of x, with densities and a report in the units of the data. columns: their
     names, for the report. cost: c(x, y) -> (n,), or "l1", "l1.5", ...; None is |x - y|^2. velocity: "auto" (what is
     best in that dimension), "ridge", "deep_ridge", "series", "mlp", "twist", a Velocity or a map s. chart: of the
-    velocity.
-    reflection: whether Q may have det -1; "auto": where f reverses orientation. source: what to train on. n_prior,
-    steps, rate, batch: scale (None: of the family). optimizer: "adam" or "muon" (None: of the family). tolerance: nats.
-    max_steps: finest time grid. seed: of everything drawn; results repeat bit by bit without a time_limit. time_limit:
-    seconds. device: where to (the flow is moved). progress: show it.
+    velocity. reflection: whether Q may have det -1; "auto": where f reverses orientation. source: what to train on.
+    n_prior, steps, rate, batch: scale (None: of the family). optimizer: "adam" or "muon" (None: of the family).
+    tolerance: nats. max_steps: finest time grid. seed: of everything drawn; results repeat bit by bit without a
+    time_limit. time_limit: seconds. device: where to (the flow is moved). progress: show it.
     Returns: the map, with `report()`, `plot()` and `save(path)`.
     """
     start, descent = time.monotonic(), None if optimizer is None else known_descent(optimizer)

@@ -122,13 +122,12 @@ def integrate_tangents(
         y (n, d); u (k, n, d), a direction for each particle; the rest as of `integrate`.
     Returns: shapes (n, d) and (k, n, d).
     """
-    k, (n, d) = len(u), y.shape
 
     def field(t: Tensor, state: Tensor) -> Tensor:
         velocity, tangents = along(t, state[0], state[1:])
         return torch.cat((velocity[None], tangents))
 
-    end = integrate(field, torch.cat((y[None], u)).view(1 + k, n, d), n_steps, method, t0, t1)
+    end = integrate(field, torch.cat((y[None], u)), n_steps, method, t0, t1)
     return end[0], end[1:]
 
 

@@ -114,8 +114,8 @@ def path_log_det(
 ) -> tuple[Tensor, Tensor]:
     r"""log|det dPhi/dy| of the discretized flow Phi of a field over [0, 1], and Phi(y), from written derivatives of it.
 
-    What :func:`exact_log_det` finds of :func:`gpot.maths.integrate.integrate`, in a fraction of its time: values and
-    tangents share the hidden layers.
+    What :func:`exact_log_det` finds of :func:`gpot.maths.integrate.integrate`; which is sooner depends on the field and
+    on d (benchmarks/log_det.py).
 
     Arguments: along, n_steps, method: as of :func:`gpot.maths.integrate.integrate_tangents`. y (n, d). chunk: rows at a
     time, at most.

@@ -64,7 +64,7 @@ def evaluate_stage(config: Config, parts: RowParts) -> Stage:
     settings |= cost_settings(config.cost)
     if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
         settings["units"] = "data"
-    return Stage("evaluate", 3, config, settings, parts.stages, partial(_measure, parts.row), partly=("latents",))
+    return Stage("evaluate", 4, config, settings, parts.stages, partial(_measure, parts.row), partly=("latents",))
 
 
 def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:

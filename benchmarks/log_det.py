@@ -29,7 +29,7 @@ from gpot.maths.integrate import integrate  # noqa: E402
 from gpot.maths.transport import exact_log_det, path_log_det  # noqa: E402
 
 POINTS, N_STEPS = 512, 8
-CASES = (("mlp", 2), ("mlp", 10), ("ridge", 10), ("ridge", 32), ("deep_ridge", 2), ("deep_ridge", 10))
+CASES = (("mlp", 2), ("mlp", 10), ("ridge", 10), ("ridge", 32), ("ridge", 128), ("deep_ridge", 2), ("deep_ridge", 10))
 
 
 def velocity_of(name: str, dim: int) -> tuple[Velocity, Chart]:
@@ -41,7 +41,7 @@ def velocity_of(name: str, dim: int) -> tuple[Velocity, Chart]:
 def log_dets(way: str, velocity: Velocity, chart: Chart, y: Tensor) -> Tensor:
     if way == "forward":
         return exact_log_det(lambda rows: integrate(velocity.field(chart), rows, N_STEPS), y)
-    along = velocity.along(chart)
+    along = velocity.along_all(chart)
     assert along is not None
     return path_log_det(along, y, N_STEPS)[0]
 

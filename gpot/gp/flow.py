@@ -153,7 +153,7 @@ class GaussianPreservingFlow(GaussianPreserving):
         By the written derivatives of the velocity, at every stage of every step, where it has them in the chart; by
         forward mode of automatic differentiation elsewhere.
         """
-        along = self.velocity.along(self.chart)
+        along = self.velocity.along_all(self.chart)
         if along is not None:
             start = self._rotate(self.points(z))
             log_det, end = path_log_det(along, self._enter_chart(start), self.n_steps, self.method, chunk)

@@ -29,7 +29,7 @@ from gpot.maths.divergence_free import (
 )
 from gpot.maths.integrate import Along, Method
 from gpot.maths.ridge_path import packed, ridge_path
-from gpot.maths.ridge_tangents import ridge_along_path
+from gpot.maths.ridge_tangents import ridge_along_path, ridge_jacobian
 
 
 class Velocity(nn.Module, ABC):
@@ -102,6 +102,10 @@ class Velocity(nn.Module, ABC):
             return speed * value, speed * tangents + (z * speed - 2.0 * c) * u * value
 
         return {Chart.cube: cube, Chart.gaussian: gaussian, Chart.direct: direct}[Chart(chart)]
+
+    def along_all(self, chart: Chart) -> Along | None:
+        """`along` for directions as many as coordinates or more, where a family has a faster way to those."""
+        return self.along(chart)
 
     def points(self, chart: Chart, y: Tensor, n_steps: int, method: Method, t0: float, t1: float) -> Tensor | None:
         """The grid points (n_steps + 1, n, d) of the path from y (n, d), where a family has a faster way to them than
@@ -224,6 +228,18 @@ class RidgeVelocity(Velocity):
             return super().along(chart)
         matrices = packed(*self._neurons)
         return lambda t, z, u: ridge_along_path(self._checked(z), t.expand(len(z)), u, *matrices)
+
+    def along_all(self, chart: Chart) -> Along | None:
+        """In the chart `direct` by the Jacobian, :func:`gpot.maths.ridge_tangents.ridge_jacobian`."""
+        if chart is not Chart.direct:
+            return self.along(chart)
+        values = ridge_jacobian(*packed(*self._neurons))
+
+        def through_jacobian(t: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+            velocity, jacobian = values(t, self._checked(z))
+            return velocity, (u.transpose(0, 1) @ jacobian.mT).transpose(0, 1)
+
+        return through_jacobian
 
     def points(self, chart: Chart, y: Tensor, n_steps: int, method: Method, t0: float, t1: float) -> Tensor | None:
         """In the chart `direct`: see :func:`gpot.maths.ridge_path.ridge_path`."""

@@ -12,7 +12,7 @@ from gpot.maths import ridge_tangents
 from gpot.maths.field_formulas import ridge_formula, stream_formula, tangent_formula
 from gpot.maths.field_tangents import ridge_along, stream_along, tangent_along
 from gpot.maths.ridge_path import packed, packed_field
-from gpot.maths.ridge_tangents import ridge_along_path
+from gpot.maths.ridge_tangents import ridge_along_path, ridge_jacobian
 
 N, K = 5, 3  # particles, directions
 
@@ -88,3 +88,15 @@ def test_ridge_differentiated_twice() -> None:
     y, t, u, *matrices = ridge_inputs(2, 2, 3, 1)
     inputs = [value.requires_grad_() for value in (y, u, *matrices)]
     assert torch.autograd.gradgradcheck(lambda y, u, *rest: ridge_along_path(y, t, u, *rest), inputs)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_jacobian_of_ridge_is_its_derivatives_along_the_axes(dim: int) -> None:
+    y, times, _, *matrices = ridge_inputs(4, dim, 7, 1)
+    axes = torch.eye(dim, dtype=y.dtype)[:, None].expand(-1, 4, -1)
+    values = ridge_jacobian(*matrices)
+    for t in (times, times[0]):
+        velocity, jacobian = values(t, y)
+        expected, columns = ridge_along_path(y, t.expand(4), axes, *matrices)
+        torch.testing.assert_close(velocity, expected)
+        torch.testing.assert_close(jacobian, columns.permute(1, 2, 0))

@@ -22,6 +22,9 @@ READY := $(ENV)/.ready
 OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(if $(MODELS),models=$(MODELS)) $(OVERRIDES)
 REPRODUCE := $(shell sed -n 's/^\(reproduce-[a-z0-9-]*\):.*/\1/p' $(SELF))
 ITEMS := $(REPRODUCE:reproduce-%=%)
+# Those that take the longest first, so that processes side by side end together
+LONGEST := reproduce-table1 reproduce-fig4 reproduce-fig3 reproduce-table2
+ORDERED = $(if $(filter-out 1,$(JOBS)),$(LONGEST) $(filter-out $(LONGEST),$(REPRODUCE)),$(REPRODUCE))
 ONE_THREAD := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 
 .DEFAULT_GOAL := help
@@ -112,7 +115,7 @@ sweep-summary: $(READY) ## tables (mean and spread over seeds) and plots of all 
 	$(PY) scripts/sweep_summary.py
 
 reproduce: ## every table and figure below, in order, the report page, and what was reproduced, how close, in how long
-	@printf '%s\n' $(REPRODUCE) | $(ONE_THREAD) xargs -n 1 -P $(JOBS) sh -c \
+	@printf '%s\n' $(ORDERED) | $(ONE_THREAD) xargs -n 1 -P $(JOBS) sh -c \
 		'$(MAKE) --no-print-directory -f $(SELF) "$$0" || exit 255'
 	$(PY) scripts/page.py $(OPTIONS)
 	$(PY) scripts/summary.py $(OPTIONS)

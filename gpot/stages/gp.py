@@ -44,7 +44,7 @@ from gpot.training.watch import Energy, FiguresAtIntervals, PaperLines
 
 log = logging.getLogger(__name__)
 
-_ERROR_POINTS, _ERROR_SEED, _ERROR_CHUNK = 1024, 0, 1024
+_ERROR_POINTS, _ERROR_SEED, _ERROR_CHUNK = 512, 0, 512
 _SHOWN_POINTS = 3000
 _GUARD_POINTS = 512  # held-out points of the exact log-determinant: its mean is then known to a few percent
 

@@ -14,9 +14,11 @@ from gpot.evaluation.traversals import image_change, informative, lost, traverse
 from gpot.stages.maps import RowParts, codes_of, map_of
 from gpot.stages.points import points_of
 from gpot.stages.stage import Bench, Stage, generator
-from gpot.stages.vae import images_of, load_vae
+from gpot.stages.vae import codes_stage, images_of, load_vae
 from gpot.store import save_array
+from gpot.training.vae import kl_per_axis
 
+_SAMPLED = 20_000  # images of which the KL is a mean; those of the figure are the first of them
 _FRAMES_PER_STEP = 2  # values of the animation for one of the figure
 
 
@@ -24,20 +26,21 @@ def traversals_stage(config: Config, parts: RowParts, vae: Stage) -> Stage:
     """Images of a row's code space: coordinate i of the code of a data point takes values in [-extent, extent], the
     others stay, and the code goes back through s^-1, f^-1 and the VAE's decoder.
 
-    `images.npy` (m, d, k, C, S, S) uint8, `values.npy` (k,), `kl.npy` (d,) nats per coordinate of the VAE, `change.npy`
-    (m, d) mean image change of a step of the figure (every second value), from the unrounded images. An image that has
-    no way back is 0 in `images.npy` and counted as `lost`.
+    `images.npy` (m, d, k, C, S, S) uint8, `values.npy` (k,), `kl.npy` (d,) nats per coordinate of the VAE, the mean of
+    `_SAMPLED` images (of all where they are fewer), `change.npy` (m, d) mean image change of a step of the figure
+    (every second value), from the unrounded images. An image that has no way back is 0 in `images.npy` and counted as
+    `lost`.
     """
     drawn = without(config.report.traversal, "n_shown")  # a matter of drawing
     settings = {"traversal": drawn, "seed": config.seed, **parts.settings}
-    return Stage("traversals", 1, config, settings, (*parts.stages, vae), _traverse)
+    return Stage("traversals", 2, config, settings, (*parts.stages, vae), _traverse, partly=("latents",))
 
 
 def _traverse(bench: Bench) -> Mapping[str, Any]:
     config = bench.config
-    asked, latents = config.report.traversal, bench.inputs["latents"]
-    mean = points_of(latents)
-    rows = torch.randperm(len(mean), generator=generator(config.seed, 6))[: asked.n_points]
+    asked = config.report.traversal
+    rows, mean, kl = _sampled(bench)
+    rows, mean = rows[: asked.n_points], mean[: asked.n_points]
     device = config.device.first
     monge, decoder = map_of(config, bench.inputs), load_vae(images_of(config), bench.inputs["vae"]).to(device)
 
@@ -46,9 +49,8 @@ def _traverse(bench: Bench) -> Mapping[str, Any]:
 
     n_frames = _FRAMES_PER_STEP * (asked.n_values - 1) + 1
     values = torch.linspace(-asked.extent, asked.extent, n_frames)
-    codes = codes_of(monge, mean[rows], "codes of the data points of the figure")
+    codes = codes_of(monge, mean, "codes of the data points of the figure")
     images = traverse(codes, decode, values)
-    kl = torch.tensor(latents.manifest["metrics"]["kl"], dtype=torch.float64)
     change = image_change(images[:, :, ::_FRAMES_PER_STEP])
     save_array(bench.folder / "images.npy", (images.nan_to_num(nan=0.0) * 255).round().to(torch.uint8).numpy())
     for name, array in (("values", values), ("kl", kl), ("change", change), ("rows", rows)):
@@ -61,3 +63,14 @@ def _traverse(bench: Bench) -> Mapping[str, Any]:
         "change_per_axis": change.nanmean(0).tolist(),
         "lost": lost(images),
     }
+
+
+def _sampled(bench: Bench) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows (n,) of a random sample of the images, their codes (n, d), and the KL of each coordinate over them (d,)."""
+    total = len(images_of(bench.config).index())
+    rows = torch.randperm(total, generator=generator(bench.config.seed, 6))[:_SAMPLED]
+    if (latents := bench.inputs.get("latents")) is not None:
+        mean = points_of(latents)[rows]
+        return rows, mean, kl_per_axis(mean, torch.from_numpy(latents.array("log_variance.npy")).float()[rows])
+    codes = bench.read(codes_stage(bench.stage.input("latents"), rows.numpy()))
+    return rows, points_of(codes), torch.tensor(codes.manifest["metrics"]["kl"], dtype=torch.float64)

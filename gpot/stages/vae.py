@@ -189,18 +189,20 @@ def _encode(bench: Bench) -> Mapping[str, Any]:
 
 
 def codes_stage(latents: Stage, rows: NDArray[np.int64]) -> Stage:
-    """The rows of `latents` that a stage reads, `mean.npy`: what they are as a whole takes ten times as long."""
+    """The rows of `latents` that a stage reads, `mean.npy` and their KL per coordinate: all of them take ten times as
+    long."""
     settings = {**latents.settings, "n": len(rows), "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()}
     build = partial(_encode_rows, rows)
     return Stage(
-        "codes", 1, latents.config, settings, latents.inputs, build, data_hash=latents.data_hash, on_demand=True
+        "codes", 2, latents.config, settings, latents.inputs, build, data_hash=latents.data_hash, on_demand=True
     )
 
 
 def _encode_rows(rows: NDArray[np.int64], bench: Bench) -> Mapping[str, Any]:
     images = images_of(bench.config)
-    save_array(bench.folder / "mean.npy", _stored(images.dataset, _posterior(images, images.index()[rows], bench)[0]))
-    return {"n": len(rows)}
+    mean, log_variance = _posterior(images, images.index()[rows], bench)
+    save_array(bench.folder / "mean.npy", _stored(images.dataset, mean))
+    return {"n": len(rows), "kl": kl_per_axis(mean, log_variance).tolist()}
 
 
 def _stored(dataset: ImagesConfig, values: Tensor) -> NDArray[np.floating]:

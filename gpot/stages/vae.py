@@ -200,9 +200,11 @@ def codes_stage(latents: Stage, rows: NDArray[np.int64]) -> Stage:
 
 def _encode_rows(rows: NDArray[np.int64], bench: Bench) -> Mapping[str, Any]:
     images = images_of(bench.config)
-    mean, log_variance = _posterior(images, images.index()[rows], bench)
-    save_array(bench.folder / "mean.npy", _stored(images.dataset, mean))
-    return {"n": len(rows), "kl": kl_per_axis(mean, log_variance).tolist()}
+    posterior = _posterior(images, images.index()[rows], bench)
+    mean, log_variance = (_stored(images.dataset, part) for part in posterior)
+    save_array(bench.folder / "mean.npy", mean)
+    kl = kl_per_axis(*(torch.from_numpy(part).float() for part in (mean, log_variance)))
+    return {"n": len(rows), "kl": kl.tolist()}
 
 
 def _stored(dataset: ImagesConfig, values: Tensor) -> NDArray[np.floating]:

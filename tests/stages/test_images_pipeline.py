@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from gpot.data.download import Remote
 from gpot.data.mnist import Split
 from gpot.errors import BadConfig, DataMissing
 from gpot.items.report import report_item
+from gpot.paper.rows import Row
 from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import open_workshop
+from gpot.store import Artifact
 from tests.stages.test_pipeline import TINY
 
 N = 600
@@ -69,6 +72,24 @@ def test_codes_are_kept_in_half_precision_with_their_digits(folder: Path) -> Non
     latents = open_workshop(config).make(Pipeline(config).points)
     assert latents.array("mean.npy").dtype == latents.array("log_variance.npy").dtype == np.float16
     assert (latents.array("labels.npy") == np.arange(N) % 10).all()
+
+
+def test_traversals_ask_for_the_codes_of_a_sample_alone(folder: Path, tmp_path: Path) -> None:
+    config = config_of(folder, "experiment=fig7", f"paths.artifacts={tmp_path}")
+
+    def traversals() -> Artifact:
+        return open_workshop(config).make(Pipeline(config).traversals(Row.flow))
+
+    whole = traversals()  # the flow was trained on the codes of all images
+    names = ("images", "values", "kl", "change", "rows")
+    expected = {name: whole.array(f"{name}.npy").copy() for name in names}
+    assert not (tmp_path / "codes").exists()
+    shutil.rmtree(tmp_path / "latents")
+    shutil.rmtree(tmp_path / "traversals")
+    alone = traversals()
+    assert (tmp_path / "codes").exists() and not (tmp_path / "latents").exists()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(alone.array(f"{name}.npy"), array, err_msg=name)
 
 
 def test_table_2_of_mnist(folder: Path) -> None:

@@ -14,9 +14,9 @@ its map is scored on 4,096 draws that no step sees. `rotation` is that alone. Th
 Methods: `adam` is a ridge field by Adam on a grid of 8 steps, on the cost itself. `ridge`, `deep_ridge`, `series` and
 `twist` are what `gpot.fit(velocity=...)` trains, with its settings: by orthogonalized momentum, on a time grid that
 starts with few steps and is refined when the Gaussian asks for it, on the cost with its control variate; but for all of
-the time, whether or not the cost of held-out pairs still falls. `wide_series` is a series of fields of 256 neurons at a
-lower rate, for long trainings. A problem with h a twist leaves twists out: the answer would be in their reach by
-construction.
+the time, whether or not the cost of held-out pairs still falls. `wide_series` is a series of fields of 256 neurons and
+`wide_deep_ridge` a field of two layers of 8 d neurons, at most 256, both at a lower rate, for long trainings. A problem
+with h a twist leaves twists out: the answer would be in their reach by construction.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from gpot.evaluation.known_truth import KnownTruth, Scores, Triples, known_truth
 from gpot.evaluation.likelihood import log_det_error  # noqa: E402
 from gpot.evaluation.potential import PotentialFit  # noqa: E402
 from gpot.gp.base import GaussianPreserving  # noqa: E402
+from gpot.gp.deep_ridge import DeepRidgeVelocity  # noqa: E402
 from gpot.gp.flow import GaussianPreservingFlow  # noqa: E402
 from gpot.gp.optimizer import Descent, optimizer_of  # noqa: E402
 from gpot.gp.orthogonal import Rotation  # noqa: E402
@@ -60,8 +61,9 @@ TOLERANCE, MAX_STEPS = 1e-3, 64
 _TIMED = 3
 
 
-_LONG_RATE = 4e-3  # at the usual rate the weights of a long training grow until the grid is too fine to be fast
-METHODS = ("adam", "ridge", "deep_ridge", "series", "wide_series", "twist")
+_LONG_RATE, _WIDE_RATE = 4e-3, 1e-2  # at the usual rate the weights of a long training grow until the grid is too fine
+_MOST = 256  # neurons of each of two layers: their product is most of the work
+METHODS = ("adam", "ridge", "deep_ridge", "series", "wide_series", "wide_deep_ridge", "twist")
 GOALS = {2: 0.1, 4: 0.1, 8: 0.3, 16: 0.3, 32: 0.5, 64: 1.0, 128: 1.0}  # UVP in percent, in 15 CPU minutes
 
 
@@ -75,6 +77,10 @@ def method_of(name: str, pairs: Pairs) -> tuple[GaussianPreserving, Training, Co
     if name == "wide_series":
         gp = SeriesFlow.of_ridges(dim, width=256)
         return gp, dataclasses.replace(training_of(gp), rate=_LONG_RATE), ControlledEuclidean.of(pairs.x)
+    if name == "wide_deep_ridge":
+        neurons = min(8 * dim, _MOST)
+        gp = GaussianPreservingFlow(DeepRidgeVelocity(dim, neurons, neurons), Chart.direct, 4)
+        return gp, dataclasses.replace(training_of(gp), rate=_WIDE_RATE), ControlledEuclidean.of(pairs.x)
     gp = family(name, dim)
     return gp, training_of(gp), ControlledEuclidean.of(pairs.x)
 
@@ -227,7 +233,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/bench/truth.json"))
     parser.add_argument("--picture", type=Path, help="draw the curves of --out into this file, and train nothing")
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 4, 8, 16, 32, 64, 128])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[m for m in METHODS if m != "wide_series"])
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=[m for m in METHODS if not m.startswith("wide")]
+    )
     parser.add_argument("--seconds", type=float, default=120.0, help="processor seconds of each training")
     parser.add_argument("--pairs", type=int, default=65_536, help="what a training draws its batches from")
     parser.add_argument("--potential", default="ridges")

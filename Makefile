@@ -23,7 +23,7 @@ OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVI
 REPRODUCE := $(shell sed -n 's/^\(reproduce-[a-z0-9-]*\):.*/\1/p' $(SELF))
 ITEMS := $(REPRODUCE:reproduce-%=%)
 # Those that take the longest first, so that processes side by side end together
-LONGEST := reproduce-table1 reproduce-fig4 reproduce-fig3 reproduce-table2
+LONGEST = $(filter $(REPRODUCE),reproduce-table1 reproduce-fig4 reproduce-fig3 reproduce-table2)
 ORDERED = $(if $(filter-out 1,$(JOBS)),$(LONGEST) $(filter-out $(LONGEST),$(REPRODUCE)),$(REPRODUCE))
 ONE_THREAD := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 

@@ -24,6 +24,7 @@ from gpot.errors import BadConfig, GpotWarning
 from gpot.stages.stage import Bench, Stage
 from gpot.stages.vae import codes_stage, images_of
 from gpot.store import Artifact, save_array
+from gpot.training.vae import kl_per_axis
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,17 @@ def points_by_rows(bench: Bench) -> PointRows:
     if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
         units = Standardization(bench.inputs["points"].array(_MEAN), bench.inputs["points"].array(_SCALE))
     return PointRows(len(points), lambda rows: points[rows], units)
+
+
+def posteriors(bench: Bench, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the images of those rows: codes (m, d), and the KL of each coordinate, the mean over them, (d,) nats. They are
+    encoded where the codes of all images are not there."""
+    latents = bench.inputs.get("latents")
+    if latents is None:
+        codes = bench.read(codes_stage(bench.stage.input("latents"), rows.numpy()))
+        return points_of(codes), torch.tensor(codes.manifest["metrics"]["kl"], dtype=torch.float64)
+    mean, log_variance = points_of(latents)[rows], torch.from_numpy(latents.array("log_variance.npy")).float()[rows]
+    return mean, kl_per_axis(mean, log_variance).double()
 
 
 def n_points(stage: Stage) -> int:

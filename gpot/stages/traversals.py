@@ -12,11 +12,10 @@ from gpot.config.plain import without
 from gpot.config.schema import Config
 from gpot.evaluation.traversals import image_change, informative, lost, traverse
 from gpot.stages.maps import RowParts, codes_of, map_of
-from gpot.stages.points import points_of
+from gpot.stages.points import posteriors
 from gpot.stages.stage import Bench, Stage, generator
-from gpot.stages.vae import codes_stage, images_of, load_vae
+from gpot.stages.vae import images_of, load_vae
 from gpot.store import save_array
-from gpot.training.vae import kl_per_axis
 
 _SAMPLED = 20_000  # images of which the KL is a mean; those of the figure are the first of them
 _FRAMES_PER_STEP = 2  # values of the animation for one of the figure
@@ -39,7 +38,9 @@ def traversals_stage(config: Config, parts: RowParts, vae: Stage) -> Stage:
 def _traverse(bench: Bench) -> Mapping[str, Any]:
     config = bench.config
     asked = config.report.traversal
-    rows, mean, kl = _sampled(bench)
+    total = len(images_of(config).index())
+    rows = torch.randperm(total, generator=generator(config.seed, 6))[:_SAMPLED]
+    mean, kl = posteriors(bench, rows)
     rows, mean = rows[: asked.n_points], mean[: asked.n_points]
     device = config.device.first
     monge, decoder = map_of(config, bench.inputs), load_vae(images_of(config), bench.inputs["vae"]).to(device)
@@ -63,14 +64,3 @@ def _traverse(bench: Bench) -> Mapping[str, Any]:
         "change_per_axis": change.nanmean(0).tolist(),
         "lost": lost(images),
     }
-
-
-def _sampled(bench: Bench) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows (n,) of a random sample of the images, their codes (n, d), and the KL of each coordinate over them (d,)."""
-    total = len(images_of(bench.config).index())
-    rows = torch.randperm(total, generator=generator(bench.config.seed, 6))[:_SAMPLED]
-    if (latents := bench.inputs.get("latents")) is not None:
-        mean = points_of(latents)[rows]
-        return rows, mean, kl_per_axis(mean, torch.from_numpy(latents.array("log_variance.npy")).float()[rows])
-    codes = bench.read(codes_stage(bench.stage.input("latents"), rows.numpy()))
-    return rows, points_of(codes), torch.tensor(codes.manifest["metrics"]["kl"], dtype=torch.float64)

@@ -144,9 +144,16 @@ def test_table1_is_one_script_with_the_options_given():
 
 def test_reproduce_runs_every_reproduce_target_in_order():
     targets = re.findall(r"^(reproduce-[a-z0-9-]+):", MAKEFILE, re.MULTILINE)
-    result = make("-n", "reproduce")
     assert "reproduce-table1" in targets
-    assert f"printf '%s\\n' {' '.join(targets)} | " in result.stdout
+    assert f"printf '%s\\n' {' '.join(targets)} | " in make("-n", "reproduce", "JOBS=1").stdout
+
+
+def test_reproduce_with_processes_side_by_side_starts_the_longest_and_runs_all():
+    targets = re.findall(r"^(reproduce-[a-z0-9-]+):", MAKEFILE, re.MULTILINE)
+    listed = re.search(r"printf '%s\\n' (.*?) \|", make("-n", "reproduce", "JOBS=2").stdout)[1].split()
+    assert listed[:2] == ["reproduce-table1", "reproduce-fig4"] and sorted(listed) == sorted(targets)
+    some = make("-n", "reproduce", "JOBS=2", "REPRODUCE=reproduce-fig1 reproduce-fig3").stdout
+    assert "printf '%s\\n' reproduce-fig3 reproduce-fig1 | " in some
 
 
 # ---- no machine is named

@@ -12,7 +12,7 @@ not.
 
 PEER, its package, and all that was tuned (settings tried; nobody got more):
   gpot      this package with zuko: a neural spline flow of standardized x by maximum likelihood in .6 of the time, then
-            that of gpot.fit
+            that of gpot.fit(flow, x)
   zuko      that flow alone, trained for the whole of the time
   cpflow    third_party.cpflow, ours after huang2021: the gradient of a convex potential by maximum likelihood
   torchcfm  OT-CFM (tong2024): its ExactOptimalTransportConditionalFlowMatcher, MLP of its package, minibatches of 256,
@@ -55,7 +55,7 @@ from gpot.flows.base import FrozenFlow  # noqa: E402
 from gpot.gp.rotation import fit_rotation  # noqa: E402
 from gpot.library.families import family, training_of  # noqa: E402
 from gpot.library.loop import descend as gp_descend  # noqa: E402
-from gpot.library.pairs import from_prior  # noqa: E402
+from gpot.library.pairs import from_data  # noqa: E402
 from gpot.maths.convex_network import ConvexNetwork  # noqa: E402
 from gpot.maths.costs import ControlledEuclidean  # noqa: E402
 from gpot.maths.known_truth import POTENTIALS, excess_cost, unexplained_variance  # noqa: E402
@@ -91,11 +91,11 @@ def spline_flow(x: Tensor, rate: float, until: float) -> tuple[Any, int]:
 
 
 def gpot_after_zuko(x: Tensor, rate: float, seconds: float) -> tuple[Map, dict[str, Any]]:
-    """As `gpot.fit` does it, on processor time: pairs of the flow's own law, rotation, its default field."""
+    """As `gpot.fit(flow, x)` does it, on processor time: pairs x, f(x), rotation, its default field."""
     start, dim = time.process_time(), x.shape[1]
     flow, steps = spline_flow(x, rate, start + FLOW_SHARE * seconds)
     frozen = FrozenFlow(adapt(flow, dim=dim), graph=True)
-    pairs = from_prior(frozen, 16_384, x[:0], 0, None, False)
+    pairs = from_data(frozen, x, 0)
     gp = family("auto", dim)
     gp.set_rotation(fit_rotation(pairs.x, pairs.z))
     usual, cost = training_of(gp), ControlledEuclidean.of(pairs.x)

@@ -38,12 +38,12 @@ def traversals_stage(config: Config, parts: RowParts, vae: Stage) -> Stage:
 def _traverse(bench: Bench) -> Mapping[str, Any]:
     config = bench.config
     asked = config.report.traversal
-    total = len(images_of(config).index())
-    rows = torch.randperm(total, generator=generator(config.seed, 6))[:_SAMPLED]
+    source = images_of(config)
+    rows = torch.randperm(len(source.index()), generator=generator(config.seed, 6))[:_SAMPLED]
     mean, kl = posteriors(bench, rows)
     rows, mean = rows[: asked.n_points], mean[: asked.n_points]
     device = config.device.first
-    monge, decoder = map_of(config, bench.inputs), load_vae(images_of(config), bench.inputs["vae"]).to(device)
+    monge, decoder = map_of(config, bench.inputs), load_vae(source, bench.inputs["vae"]).to(device)
 
     def decode(codes: Tensor) -> Tensor:
         return decoder.decode(monge.inverse(codes.to(device))).cpu()

@@ -58,6 +58,7 @@ from gpot.maths.costs import ControlledEuclidean, Cost, squared_euclidean  # noq
 
 HELD_OUT = 4096
 TOLERANCE, MAX_STEPS = 1e-3, 64
+STYLES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))  # of lines, one a method
 _TIMED = 3
 
 
@@ -166,7 +167,7 @@ def bounded(gp: GaussianPreserving, pairs: Pairs, steps: int, seed: int) -> dict
     with torch.no_grad():
         s, held = (torch.cat([gp.transport(rows) for rows in z.split(512)]) for z in (pairs.z, pairs.z_held))
     start = time.process_time()
-    fit = PotentialFit(regression_steps=steps // 4, steps=steps, batch_size=512)
+    fit = PotentialFit(regression_steps=steps, steps=steps // 4)
     bound = fenchel_young_bound(pairs.x, s, pairs.x_held, held, fit, seed)
     return {"gap_upper": bound.mean, "gap_upper_stderr": bound.stderr, "bound_seconds": time.process_time() - start}
 
@@ -213,14 +214,14 @@ def picture(result: dict[str, Any], out: Path) -> None:
     ):
         for row in rows:
             points = [(p["seconds"], p[key]) for p in row["curve"] if p["seconds"] > 0.5]
-            style = ("-", "--", ":", "-.")[methods.index(row["method"]) % 4]
+            style = STYLES[methods.index(row["method"]) % len(STYLES)]
             colour = plt.get_cmap("viridis")(dims.index(row["dim"]) / max(1, len(dims) - 1))
-            axis.plot(*zip(*points, strict=True), style, color=colour, lw=1.3)
+            axis.plot(*zip(*points, strict=True), ls=style, color=colour, lw=1.3)
         axis.set(xscale="log", yscale="log", xlabel="CPU seconds, one thread", ylabel=label)
     for index, dim in enumerate(dims):
         axes[0].plot([], [], color=plt.get_cmap("viridis")(index / max(1, len(dims) - 1)), label=f"d = {dim}")
     for index, method in enumerate(methods):
-        axes[1].plot([], [], ("-", "--", ":", "-.")[index % 4], color="0.3", label=method)
+        axes[1].plot([], [], ls=STYLES[index % len(STYLES)], color="0.3", label=method)
     for axis in axes:
         axis.legend(frameon=False, fontsize=8)
     figure.tight_layout()

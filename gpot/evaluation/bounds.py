@@ -20,7 +20,7 @@ from gpot.maths.fenchel import Conjugates, conjugates, gaps_of
 from gpot.progress import track
 
 _CHUNK = 4096
-_VALIDATION_SHARE = 10  # one in so many training pairs decides between the network and the quadratic
+_VALIDATION_SHARE = 10  # one in so many training pairs decides between soft maxima and the quadratic
 _MAX_VALIDATION = 4096
 
 
@@ -28,8 +28,8 @@ _MAX_VALIDATION = 4096
 class GapBound:
     """Upper bound of cost less optimum: mean and standard error over held-out pairs.
 
-    fitted: whether it is by a network, and not by a quadratic. residual: the largest |x - grad u| that Newton's method
-    left, paid for in the mean.
+    fitted: whether it is by soft maxima, and not by a quadratic alone. residual: the largest |x - grad u| that Newton's
+    method left, paid for in the mean.
     """
 
     mean: float
@@ -60,8 +60,8 @@ def fenchel_young_bound(
 
 
 def choose_potential(x: Tensor, z: Tensor, fit: PotentialFit, seed: int) -> Potential:
-    """A network fitted on nine tenths of the pairs x, z (n, d), or Gelbrich's quadratic of the same pairs, if that has
-    the lesser bound on the last tenth."""
+    """Soft maxima fitted on nine tenths of the pairs x, z (n, d), or Gelbrich's quadratic of the same pairs, if that
+    has the lesser bound on the last tenth."""
     n_validation = min(len(x) // _VALIDATION_SHARE, _MAX_VALIDATION)
     if n_validation < 2 or x.shape != z.shape:
         raise BadInput(
@@ -72,8 +72,8 @@ def choose_potential(x: Tensor, z: Tensor, fit: PotentialFit, seed: int) -> Pote
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     chosen, kept = order[:n_validation], order[n_validation:]
     candidates = gelbrich_potential(x[kept], z[kept]), fit_potential(x[kept], z[kept], fit, seed)
-    quadratic, network = (gaps(potential, x[chosen], z[chosen])[0].mean() for potential in candidates)
-    return candidates[1] if network < quadratic else candidates[0]
+    quadratic, fitted = (gaps(potential, x[chosen], z[chosen])[0].mean() for potential in candidates)
+    return candidates[1] if fitted < quadratic else candidates[0]
 
 
 def bound_by(potential: Potential, x: Tensor, z: Tensor, reached: Conjugates | None = None) -> GapBound:
@@ -84,7 +84,7 @@ def bound_by(potential: Potential, x: Tensor, z: Tensor, reached: Conjugates | N
     """
     own, residual = gaps(potential, x, z, reached)
     bound = Estimate.of(own)
-    return GapBound(bound.mean, bound.stderr, bool(potential.network.layers), residual, len(own))
+    return GapBound(bound.mean, bound.stderr, not potential.base.is_quadratic, residual, len(own))
 
 
 def gaps(potential: Potential, x: Tensor, z: Tensor, reached: Conjugates | None = None) -> tuple[Tensor, float]:
@@ -96,7 +96,7 @@ def gaps(potential: Potential, x: Tensor, z: Tensor, reached: Conjugates | None 
     if reached is None:
         reached = _conjugates(potential, t, y)
         return 2.0 * reached.gap, reached.residual.max().item()
-    return 2.0 * gaps_of(potential.network, t, y, reached), reached.residual.max().item()
+    return 2.0 * gaps_of(potential.base, t, y, reached), reached.residual.max().item()
 
 
 def conjugates_at(potential: Potential, x: Tensor) -> Conjugates:
@@ -108,5 +108,5 @@ def conjugates_at(potential: Potential, x: Tensor) -> Conjugates:
 
 def _conjugates(potential: Potential, t: Tensor, start: Tensor) -> Conjugates:
     parts = list(zip(t.split(_CHUNK), start.split(_CHUNK), strict=True))
-    pieces = [conjugates(potential.network, *part) for part in track(parts, len(parts), "conjugates of a potential")]
+    pieces = [conjugates(potential.base, *part) for part in track(parts, len(parts), "conjugates of a potential")]
     return Conjugates(*(torch.cat([getattr(c, name) for c in pieces]) for name in ("points", "residual", "gap")))

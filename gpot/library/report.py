@@ -23,7 +23,7 @@ from gpot.maths.costs import Cost, Euclidean
 
 _BATCH = 512  # pairs of one exchange certificate
 _FEWEST_OF_BOUND = 100  # pairs on each side, below which no potential is fitted
-BOUND = PotentialFit(widths=(64, 64), regression_steps=300, steps=600, batch_size=512)  # some seconds
+BOUND = PotentialFit(groups=8, pieces=32, regression_steps=600, steps=400, batch_size=512)  # some seconds
 _CORRECTIONS = 3  # of the inverse of a discretized s
 
 

@@ -43,7 +43,7 @@ def potential_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
         "bounds": plain(config.bounds), "source": config.gp.source.value, "seed": config.seed,
         "flow": families.evaluation_settings(config.flow),
     }  # fmt: skip
-    return Stage("potential", 1, config, settings, inputs, _fit, partly=("latents",), on_demand=True)
+    return Stage("potential", 2, config, settings, inputs, _fit, partly=("latents",), on_demand=True)
 
 
 def _fit(bench: Bench) -> Mapping[str, Any]:
@@ -52,12 +52,12 @@ def _fit(bench: Bench) -> Mapping[str, Any]:
     z = z @ procrustes(x, z).T
     drawn = time.process_time()
     bounds = config.bounds
-    fit = PotentialFit(tuple(bounds.widths), bounds.regression_steps, bounds.steps, bounds.batch_size)
+    fit = PotentialFit(bounds.groups, bounds.pieces, bounds.regression_steps, bounds.steps, bounds.batch_size)
     potential = choose_potential(x, z, fit, config.seed)
     save_file(potential.state(), bench.folder / _POTENTIAL)
     fitted = time.process_time() - drawn
     return {
-        "fitted": bool(potential.network.layers), "n_pairs": len(x),
+        "fitted": not potential.base.is_quadratic, "n_pairs": len(x),
         "cpu_seconds_pairs": drawn - start, "cpu_seconds_fit": fitted,
     }  # fmt: skip
 

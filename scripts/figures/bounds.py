@@ -31,7 +31,7 @@ from scripts.figures.common import write_page
 
 ITEMS = ("fig4", "fig3", "table1", "table2_mnist")
 KNOWN_DIMS = (2, 10)
-KNOWN_FIT = PotentialFit((16, 16), 150, 300, 512)
+KNOWN_FIT = PotentialFit(4, 16, 150, 300, 512)
 KNOWN_PAIRS = 6000
 CHECKED = "flow+gp:ridge"  # the row of Figure 4 that is looked at more closely
 
@@ -62,7 +62,7 @@ def closer(workshop: Workshop, row: ReportRow) -> dict[str, Any]:
     x, z = pairs(points[split(len(points))[0][: config.bounds.n_train]])
     test = pairs(held_out(config.gp, config.evaluate, points))
     bounds = config.bounds
-    fit = PotentialFit(tuple(bounds.widths), bounds.regression_steps, bounds.steps, bounds.batch_size)
+    fit = PotentialFit(bounds.groups, bounds.pieces, bounds.regression_steps, bounds.steps, bounds.batch_size)
     cost = ((test[0] - test[1]) ** 2).sum(1).mean().item()
     own = bound_by(choose_potential(x, z, fit, config.seed), *test)
     quadratic = bound_by(gelbrich_potential(x, z), *test)
@@ -124,7 +124,7 @@ def main() -> None:
     truth = [known(dim, strength) for dim in KNOWN_DIMS for strength in (0.0, 0.5)]
     for case in truth:
         print(case, flush=True)
-    scale = {key: getattr(config.bounds, key) for key in ("n_train", "widths", "regression_steps", "steps")}
+    scale = {key: getattr(config.bounds, key) for key in ("n_train", "groups", "pieces", "regression_steps", "steps")}
     spent = time.process_time() - started
     write_page("bounds", rows, closer=near, known=truth, budget=config.budget.name, seconds=spent, **scale)
 

@@ -12,7 +12,7 @@ from gpot.evaluation.potential import Potential, PotentialFit, fit_potential, ge
 from gpot.maths.transport import gelbrich
 from tests.maths.test_convex_network import draw, large
 
-FIT = PotentialFit(widths=(12, 12), regression_steps=60, steps=60, batch_size=256)
+FIT = PotentialFit(groups=4, pieces=8, regression_steps=60, steps=60, batch_size=256)
 
 
 def twisted(z: Tensor, strength: float) -> Tensor:
@@ -41,7 +41,7 @@ def test_above_the_true_gap_on_known_truth(dim: int) -> None:
 
 def test_near_zero_for_an_optimal_map_and_less_than_the_quadratic() -> None:
     x, _, z0 = known_truth(6000, 2)
-    fit = PotentialFit(widths=(16, 16), regression_steps=300, steps=300, batch_size=512)
+    fit = PotentialFit(groups=8, pieces=16, regression_steps=300, steps=300, batch_size=512)
     bound = fenchel_young_bound(x[:5000], z0[:5000], x[5000:], z0[5000:], fit)
     quadratic = bound_by(gelbrich_potential(x[:5000], z0[:5000]), x[5000:], z0[5000:])
     assert bound.fitted and not quadratic.fitted and 0.0 <= bound.mean < 0.2 * quadratic.mean
@@ -52,7 +52,7 @@ def test_near_zero_for_an_optimal_map_and_less_than_the_quadratic() -> None:
 def test_never_worse_than_gelbrich_even_where_nothing_is_learned() -> None:
     z = torch.randn(2000, 3, generator=draw(2), dtype=torch.float64)
     x = z @ torch.tensor([[2.0, 0.3, 0.0], [0.3, 1.0, 0.0], [0.0, 0.0, 0.02]], dtype=torch.float64) + 1.0
-    fit = PotentialFit(widths=(4,), regression_steps=0, steps=1, batch_size=64)
+    fit = PotentialFit(groups=1, pieces=4, regression_steps=0, steps=1, batch_size=64)
     bound = fenchel_young_bound(x[:1000], z[:1000], x[1000:], z[1000:], fit)
     assert not bound.fitted and bound.mean < 1e-2  # a linear map with a positive definite matrix is optimal
 
@@ -91,7 +91,7 @@ def test_held_out_pairs_take_no_part_in_the_choice() -> None:
 
 def test_a_potential_of_one_map_bounds_another_between_the_same_laws() -> None:
     x, z, z0 = known_truth(4000, 2)
-    optimal = fit_potential(x[:3000], z0[:3000], PotentialFit((16, 16), 200, 200, 512), seed=0)
+    optimal = fit_potential(x[:3000], z0[:3000], PotentialFit(8, 16, 200, 200, 512), seed=0)
     excess = 2.0 * (x[3000:] * (z0 - z)[3000:]).sum(1)
     bound = bound_by(optimal, x[3000:], z[3000:])
     assert bound.mean == pytest.approx(excess.mean().item(), abs=0.1 * excess.mean().item() + 4.0 * bound.stderr)
@@ -99,7 +99,7 @@ def test_a_potential_of_one_map_bounds_another_between_the_same_laws() -> None:
 
 def test_conjugates_at_the_points_alone_give_each_map_its_own_bound() -> None:
     x, z, z0 = known_truth(600, 3)
-    for potential in (gelbrich_potential(x, z), fit_potential(x, z0, PotentialFit((8, 8), 20, 20, 64), seed=0)):
+    for potential in (gelbrich_potential(x, z), fit_potential(x, z0, PotentialFit(4, 4, 20, 20, 64), seed=0)):
         reached = conjugates_at(potential, x)
         for image in (z, z0):
             assert bound_by(potential, x, image, reached).mean == pytest.approx(
@@ -109,7 +109,7 @@ def test_conjugates_at_the_points_alone_give_each_map_its_own_bound() -> None:
 
 def test_a_potential_is_what_its_state_says() -> None:
     x, z, _ = known_truth(400, 3)
-    for potential in (gelbrich_potential(x, z), fit_potential(x, z, PotentialFit((4, 4), 2, 2, 64), seed=0)):
+    for potential in (gelbrich_potential(x, z), fit_potential(x, z, PotentialFit(2, 4, 2, 2, 64), seed=0)):
         assert bound_by(Potential.of_state(potential.state()), x, z) == bound_by(potential, x, z)
 
 
@@ -118,5 +118,5 @@ def test_refusals() -> None:
     with pytest.raises(BadInput, match="at least"):
         fenchel_young_bound(x[:10], z[:10], x, z, FIT)
     with pytest.raises(TrainingDiverged, match="learning rate"):
-        fit = PotentialFit(widths=(8, 8), regression_steps=40, steps=0, batch_size=32, lr_regression=1e30)
+        fit = PotentialFit(groups=2, pieces=8, regression_steps=40, steps=0, batch_size=32, lr_regression=1e30)
         fenchel_young_bound(x, z, x, z, fit)

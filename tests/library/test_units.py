@@ -18,7 +18,7 @@ from gpot.evaluation.potential import PotentialFit
 from gpot.library.units import Units
 
 MEAN, SCALE = np.array([1e9, -3.0]), np.array([2.0, 0.05])
-SMALL = PotentialFit(widths=(8,), regression_steps=5, steps=5, batch_size=64)
+SMALL = PotentialFit(groups=2, pieces=4, regression_steps=5, steps=5, batch_size=64)
 
 
 class Shear(nn.Module):

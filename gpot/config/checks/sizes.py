@@ -69,7 +69,8 @@ def sizes_positive(
         "evaluate.optimum_repeats": evaluate.optimum_repeats,
         "bounds.n_train": bounds.n_train,
         "bounds.batch_size": bounds.batch_size,
-        "bounds.widths": min(bounds.widths, default=0),
+        "bounds.groups": bounds.groups,
+        "bounds.pieces": bounds.pieces,
     }
     if vae is not None:
         values |= {"vae.epochs": vae.epochs, "vae.batch_size": vae.batch_size}

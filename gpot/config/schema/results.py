@@ -32,7 +32,8 @@ class BoundsConfig:
     """How the potential is fitted that bounds a cost's distance from the optimum."""
 
     n_train: int  # pairs that it is fitted on
-    widths: list[int]  # of its layers
+    groups: int  # of soft maxima
+    pieces: int  # of each group
     regression_steps: int
     steps: int  # on the bound itself
     batch_size: int

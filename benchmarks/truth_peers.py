@@ -286,7 +286,9 @@ def picture(rows: list[dict[str, Any]], out: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
+    times = sorted({row["asked"] for row in rows})
     dims, peers = sorted({row["dim"] for row in rows}), [peer for peer in PEERS if any(r["peer"] == peer for r in rows)]
     columns = min(4, len(dims))
     lines = -(-len(dims) // columns)
@@ -296,6 +298,8 @@ def picture(rows: list[dict[str, Any]], out: Path) -> None:
             own = sorted((r["seconds"], r["uvp"]) for r in rows if (r["peer"], r["dim"]) == (peer, dim))
             axis.plot(*zip(*own, strict=True), "o-", ms=3.5, lw=1.2, color=f"C{k}") if own else None
         axis.set(xscale="log", yscale="log", title=f"d = {dim}", xlabel="CPU seconds", ylabel="L2-UVP, %")
+        axis.set_xticks(times, [f"{asked:g}" for asked in times])
+        axis.xaxis.set_minor_formatter(NullFormatter())
     for axis in axes.flat[len(dims) :]:
         axis.axis("off")
     for k, peer in enumerate(peers):  # for the legend

@@ -34,7 +34,7 @@ TINY = (
     "gp.n_steps=1", "gp.method=midpoint", "gp.logdet_tolerance=10.0",
     "evaluate.n_prior=64", "evaluate.n_data=64", "evaluate.n_exact=8", "evaluate.certificate_batch=32",
     "evaluate.optimum_sizes=[]", "bounds.n_train=128", "bounds.steps=2", "bounds.regression_steps=2",
-    "bounds.batch_size=64", "bounds.widths=[4]",
+    "bounds.batch_size=64", "bounds.groups=2", "bounds.pieces=4",
 )  # fmt: skip
 REPORT = (*TINY, "report.item=table2", "+penalty@report.variants.gp.penalty=none")
 _CRASHED = 70  # exit status of an error that nobody caught: with a traceback, as Python would

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gpot.errors import BadInput
+from gpot.maths.quadratic import Quadratic
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,10 @@ class ConvexLayer:
 
 
 @dataclass(frozen=True)
-class ConvexNetwork:
-    """u above. root: C (d, d). linear: c (d,). modulus: alpha, above 0. layers: none is a quadratic alone."""
+class ConvexNetwork(Quadratic):
+    """u above. layers: none is a quadratic alone."""
 
-    root: Tensor
-    linear: Tensor
-    modulus: float
     layers: tuple[ConvexLayer, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.modulus > 0.0:
-            raise BadInput(f"a potential has a modulus of strong convexity above 0, and got {self.modulus}")
 
     def tensors(self) -> list[Tensor]:
         """All parameters, in a fixed order."""
@@ -73,7 +66,7 @@ class ConvexNetwork:
 
     def value(self, z: Tensor) -> Tensor:
         """u(z), (n,)."""
-        value = 0.5 * ((z @ self.root) ** 2).sum(1) + 0.5 * self.modulus * (z**2).sum(1) + z @ self.linear
+        value = self.quadratic_value(z)
         hidden: Tensor | None = None
         for layer in self.layers:
             hidden = softplus(_affine(layer, z, hidden))
@@ -107,19 +100,15 @@ class ConvexNetwork:
             hidden = softplus(before)
             slopes.append(torch.sigmoid(before))
         gradient, received = self._gradient(z, slopes)
-        hessian = self._quadratic().expand(n, d, d)
+        hessian = self.quadratic_hessian().expand(n, d, d)
         for jacobian, slope, g in zip(jacobians, slopes, received, strict=True):
             rows = jacobian.permute(1, 0, 2)
             hessian = hessian + torch.bmm(rows * (g * slope * (1.0 - slope))[:, None, :], rows.transpose(1, 2))
         return gradient, hessian
 
-    def _quadratic(self) -> Tensor:
-        eye = torch.eye(len(self.root), dtype=self.root.dtype, device=self.root.device)
-        return self.root @ self.root.T + self.modulus * eye
-
     def _gradient(self, z: Tensor, slopes: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The gradient, and what each layer receives from above, g_l (n, H_l), from sigma(a_l)."""
-        gradient = z @ self._quadratic() + self.linear
+        gradient = self.quadratic_gradient(z)
         received: list[Tensor] = []
         g: Tensor | None = None
         for index in reversed(range(len(self.layers))):

@@ -28,30 +28,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gpot.errors import BadInput
 from gpot.maths.convex_network import inverse_softplus
+from gpot.maths.quadratic import Quadratic
 
 
 @dataclass(frozen=True)
-class SoftMaxima:
-    """u above. root: C (d, d). linear: c (d,). weight: w (G, J, d). bias: b (G, J). output: (G,), the free numbers
-    whose softplus are p. modulus: alpha, above 0. No group is a quadratic alone."""
+class SoftMaxima(Quadratic):
+    """u above. weight: w (G, J, d). bias: b (G, J). output: (G,), the free numbers whose softplus are p. No group is a
+    quadratic alone."""
 
-    root: Tensor
-    linear: Tensor
     weight: Tensor
     bias: Tensor
     output: Tensor
-    modulus: float
-
-    def __post_init__(self) -> None:
-        if not self.modulus > 0.0:
-            raise BadInput(f"a potential has a modulus of strong convexity above 0, and got {self.modulus}")
 
     @classmethod
     def quadratic(cls, root: Tensor, linear: Tensor, modulus: float) -> SoftMaxima:
         """|C^T z|^2 / 2 + modulus / 2 |z|^2 + <c, z>, without a group."""
-        return cls(root, linear, root.new_zeros(0, 1, len(root)), root.new_zeros(0, 1), root.new_zeros(0), modulus)
+        return cls(root, linear, modulus, root.new_zeros(0, 1, len(root)), root.new_zeros(0, 1), root.new_zeros(0))
 
     @property
     def is_quadratic(self) -> bool:
@@ -64,25 +57,24 @@ class SoftMaxima:
     def map(self, change: Callable[[Tensor], Tensor]) -> SoftMaxima:
         """The function of changed parameters, in the order of `tensors`: `u.map(Tensor.double)`."""
         root, linear, weight, bias, output = (change(tensor) for tensor in self.tensors())
-        return SoftMaxima(root, linear, weight, bias, output, self.modulus)
+        return SoftMaxima(root, linear, self.modulus, weight, bias, output)
 
     def value(self, z: Tensor) -> Tensor:
         """u(z), (n,)."""
-        quadratic = 0.5 * ((z @ self.root) ** 2).sum(1) + 0.5 * self.modulus * (z**2).sum(1) + z @ self.linear
-        return quadratic + torch.logsumexp(self._pieces(z), dim=2) @ softplus(self.output)
+        return self.quadratic_value(z) + torch.logsumexp(self._pieces(z), dim=2) @ softplus(self.output)
 
     def gradient(self, z: Tensor) -> Tensor:
         """Gradient of u at z, (n, d)."""
-        return self._gradient(z, self._shares(z))
+        return self._gradient(z, self._weighted(self._shares(z)))
 
     def gradient_and_hessian(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient (n, d) and Hessian (n, d, d) of u at z."""
-        (n, d), shares, sizes, rows = z.shape, self._shares(z), softplus(self.output), self._rows()
-        squares = (rows[:, :, None] * rows[:, None, :]).flatten(1)
-        second = (shares * sizes[:, None]).flatten(1) @ squares
+        (n, d), shares, rows = z.shape, self._shares(z), self._rows()
+        weighted, sizes = self._weighted(shares), softplus(self.output)
+        second = weighted @ (rows[:, :, None] * rows[:, None, :]).flatten(1)
         means = torch.bmm(shares.transpose(0, 1), self.weight).transpose(0, 1)  # (n, G, d)
         hessian = second.view(n, d, d) - torch.bmm((means * sizes[:, None]).transpose(1, 2), means)
-        return self._gradient(z, shares), hessian + self._quadratic()
+        return self._gradient(z, weighted), hessian + self.quadratic_hessian()
 
     def _rows(self) -> Tensor:
         """w as the rows of one matrix, (G J, d)."""
@@ -96,13 +88,12 @@ class SoftMaxima:
         """pi, (n, G, J)."""
         return torch.softmax(self._pieces(z), dim=2)
 
-    def _quadratic(self) -> Tensor:
-        eye = torch.eye(len(self.root), dtype=self.root.dtype, device=self.root.device)
-        return self.root @ self.root.T + self.modulus * eye
+    def _weighted(self, shares: Tensor) -> Tensor:
+        """p_g pi_gj, (n, G J)."""
+        return (shares * softplus(self.output)[:, None]).flatten(1)
 
-    def _gradient(self, z: Tensor, shares: Tensor) -> Tensor:
-        weighted = (shares * softplus(self.output)[:, None]).flatten(1)
-        return z @ self._quadratic() + self.linear + weighted @ self._rows()
+    def _gradient(self, z: Tensor, weighted: Tensor) -> Tensor:
+        return self.quadratic_gradient(z) + weighted @ self._rows()
 
 
 def soft_maxima(
@@ -116,4 +107,4 @@ def soft_maxima(
     weight = torch.randn(groups, pieces, dim, generator=generator)
     bias = torch.randn(groups, pieces, generator=generator)
     output = torch.full((groups,), inverse_softplus(added / groups))
-    return SoftMaxima(math.sqrt(quadratic) * torch.eye(dim), torch.zeros(dim), weight, bias, output, modulus)
+    return SoftMaxima(math.sqrt(quadratic) * torch.eye(dim), torch.zeros(dim), modulus, weight, bias, output)

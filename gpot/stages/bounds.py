@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gpot.config.choices import Source
 from gpot.config.plain import plain
-from gpot.config.schema import Config
+from gpot.config.schema import BoundsConfig, Config
 from gpot.errors import BadConfig
 from gpot.evaluation.bounds import bound_by, choose_potential, conjugates_at
 from gpot.evaluation.cost import cost_summary
@@ -46,14 +46,17 @@ def potential_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
     return Stage("potential", 2, config, settings, inputs, _fit, partly=("latents",), on_demand=True)
 
 
+def fit_of(bounds: BoundsConfig) -> PotentialFit:
+    """How the settings say that a potential is fitted."""
+    return PotentialFit(bounds.groups, bounds.pieces, bounds.regression_steps, bounds.steps, bounds.batch_size)
+
+
 def _fit(bench: Bench) -> Mapping[str, Any]:
     start, config = time.process_time(), bench.config
     x, z = _pairs(bench)
     z = z @ procrustes(x, z).T
     drawn = time.process_time()
-    bounds = config.bounds
-    fit = PotentialFit(bounds.groups, bounds.pieces, bounds.regression_steps, bounds.steps, bounds.batch_size)
-    potential = choose_potential(x, z, fit, config.seed)
+    potential = choose_potential(x, z, fit_of(config.bounds), config.seed)
     save_file(potential.state(), bench.folder / _POTENTIAL)
     fitted = time.process_time() - drawn
     return {

@@ -22,6 +22,7 @@ from gpot.evaluation.potential import PotentialFit, gelbrich_potential
 from gpot.items.rows import ReportRow, report_rows
 from gpot.maths.convex_network import convex_network
 from gpot.paper.rows import Row, row_name
+from gpot.stages.bounds import fit_of
 from gpot.stages.flow import load_flow, push, split
 from gpot.stages.gp import load_gp
 from gpot.stages.held_out import held_out
@@ -61,10 +62,8 @@ def closer(workshop: Workshop, row: ReportRow) -> dict[str, Any]:
 
     x, z = pairs(points[split(len(points))[0][: config.bounds.n_train]])
     test = pairs(held_out(config.gp, config.evaluate, points))
-    bounds = config.bounds
-    fit = PotentialFit(bounds.groups, bounds.pieces, bounds.regression_steps, bounds.steps, bounds.batch_size)
     cost = ((test[0] - test[1]) ** 2).sum(1).mean().item()
-    own = bound_by(choose_potential(x, z, fit, config.seed), *test)
+    own = bound_by(choose_potential(x, z, fit_of(config.bounds), config.seed), *test)
     quadratic = bound_by(gelbrich_potential(x, z), *test)
     exchange = [
         {"n": n, "gap": certificate(*test, n, max(1, 4000 // n), torch.Generator().manual_seed(0)).mean}

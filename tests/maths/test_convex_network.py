@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gpot.errors import BadInput
 from gpot.maths.convex_network import ConvexNetwork, convex_network, inverse_softplus
+from gpot.maths.soft_maxima import SoftMaxima
 
 
 def draw(seed: int) -> torch.Generator:
@@ -25,23 +26,31 @@ def points(n: int, dim: int, seed: int = 1) -> Tensor:
     return 2.0 * torch.randn(n, dim, generator=draw(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("widths", [(), (7,), (7, 5), (6, 8, 4)])
-@pytest.mark.parametrize("dim", [1, 2, 5])
-def test_derivatives_are_those_of_automatic_differentiation(dim: int, widths: tuple[int, ...]) -> None:
-    u, z = large(dim, widths), points(9, dim)
+def check_derivatives(u: ConvexNetwork | SoftMaxima, z: Tensor) -> None:
+    """The gradient and Hessian of u at z are those of automatic differentiation of its value."""
     gradient, hessian = u.gradient_and_hessian(z)
     torch.testing.assert_close(gradient, torch.func.vmap(torch.func.grad(lambda row: u.value(row[None])[0]))(z))
     torch.testing.assert_close(hessian, torch.func.vmap(torch.func.hessian(lambda row: u.value(row[None])[0]))(z))
     torch.testing.assert_close(u.gradient(z), gradient)
 
 
+def check_above_its_tangents(u: ConvexNetwork | SoftMaxima, z: Tensor, other: Tensor) -> None:
+    """u is above its tangents, by its modulus: at `other` above those at z."""
+    line = u.value(z) + (u.gradient(z) * (other - z)).sum(1) + 0.5 * u.modulus * ((other - z) ** 2).sum(1)
+    assert (u.value(other) - line).min() > -1e-9 * u.value(other).abs().max()
+
+
+@pytest.mark.parametrize("widths", [(), (7,), (7, 5), (6, 8, 4)])
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_derivatives_are_those_of_automatic_differentiation(dim: int, widths: tuple[int, ...]) -> None:
+    check_derivatives(large(dim, widths), points(9, dim))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_strongly_convex_with_its_modulus(seed: int) -> None:
     u, z = large(4, (8, 8, 8), seed), points(200, 4, seed)
     assert torch.linalg.eigvalsh(u.gradient_and_hessian(z)[1]).min() >= u.modulus - 1e-12
-    other = points(200, 4, seed + 100)
-    line = u.value(z) + (u.gradient(z) * (other - z)).sum(1) + 0.5 * u.modulus * ((other - z) ** 2).sum(1)
-    assert (u.value(other) - line).min() > -1e-9 * u.value(other).abs().max()
+    check_above_its_tangents(u, z, points(200, 4, seed + 100))
 
 
 def test_parameters_are_all_there_and_a_map_changes_them_all() -> None:

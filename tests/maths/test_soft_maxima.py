@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gpot.errors import BadInput
 from gpot.maths.soft_maxima import SoftMaxima, soft_maxima
-from tests.maths.test_convex_network import draw, points
+from tests.maths.test_convex_network import check_above_its_tangents, check_derivatives, draw, points
 
 
 def large(dim: int, groups: int, pieces: int, seed: int = 0) -> SoftMaxima:
@@ -21,11 +21,7 @@ def large(dim: int, groups: int, pieces: int, seed: int = 0) -> SoftMaxima:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 2), (4, 7)])
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_derivatives_are_those_of_automatic_differentiation(dim: int, shape: tuple[int, int]) -> None:
-    u, z = large(dim, *shape), points(9, dim)
-    gradient, hessian = u.gradient_and_hessian(z)
-    torch.testing.assert_close(gradient, torch.func.vmap(torch.func.grad(lambda row: u.value(row[None])[0]))(z))
-    torch.testing.assert_close(hessian, torch.func.vmap(torch.func.hessian(lambda row: u.value(row[None])[0]))(z))
-    torch.testing.assert_close(u.gradient(z), gradient)
+    check_derivatives(large(dim, *shape), points(9, dim))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -33,9 +29,7 @@ def test_strongly_convex_with_its_modulus(seed: int) -> None:
     u, z = large(4, 6, 8, seed), points(200, 4, seed)
     eigenvalues = torch.linalg.eigvalsh(u.gradient_and_hessian(z)[1])
     assert eigenvalues.min() >= u.modulus - 1e-12 * eigenvalues.max()
-    other = points(200, 4, seed + 100)
-    line = u.value(z) + (u.gradient(z) * (other - z)).sum(1) + 0.5 * u.modulus * ((other - z) ** 2).sum(1)
-    assert (u.value(other) - line).min() > -1e-9 * u.value(other).abs().max()
+    check_above_its_tangents(u, z, points(200, 4, seed + 100))
 
 
 def test_a_group_is_the_logarithm_of_the_sum_of_its_pieces() -> None:

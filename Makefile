@@ -7,8 +7,8 @@ PRETRAINED ?= pretrained
 MODELS ?=
 DEVICE ?=
 OVERRIDES ?=
-# Processes side by side, of `test` and of `reproduce`, each with one thread; 1 is one process with all threads.
-JOBS ?= 1
+# Processes side by side: of `test`, of `reproduce` (an item each), of one `reproduce-...` (a row each); as many as cores, up to 8.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n : 8)))
 
 # W&B needs no account and no network unless WANDB_MODE=online says otherwise.
 export WANDB_MODE ?= offline
@@ -19,6 +19,7 @@ SITE := $(ENV)-docs
 LIBRARIES := .venv-libraries
 PY := $(ENV)/bin/python
 READY := $(ENV)/.ready
+ROWS = $(if $(filter 1,$(JOBS))$(filter gpu%,$(DEVICE)),,report.jobs=$(JOBS))
 OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(if $(MODELS),models=$(MODELS)) $(OVERRIDES)
 REPRODUCE := $(shell sed -n 's/^\(reproduce-[a-z0-9-]*\):.*/\1/p' $(SELF))
 ITEMS := $(REPRODUCE:reproduce-%=%)
@@ -33,7 +34,7 @@ ONE_THREAD := $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1)
 .PHONY: help setup test test-libraries lint bench bench-truth bench-truth-long bench-libraries faults faults-sample figures report page sweep sweep-summary reproduce numbers docs lock clean clean-env $(REPRODUCE)
 
 help:
-	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors|paper|toy] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [JOBS=1] [OVERRIDES='seed=1 ...']"
+	@echo "usage: make TARGET [BUDGET=paper|quick|smoke] [MODELS=ours|authors|paper|toy] [PRETRAINED=pretrained|null] [DEVICE=cpu|gpu] [JOBS=2] [OVERRIDES='seed=1 ...']"
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(SELF) | while IFS="$$(printf '\t')" read -r target text; \
 		do printf '  %-20s %s\n' "$$target" "$$text"; done
 
@@ -116,46 +117,46 @@ sweep-summary: $(READY) ## tables (mean and spread over seeds) and plots of all 
 
 reproduce: ## every table and figure below, in order, the report page, and what was reproduced, how close, in how long
 	@printf '%s\n' $(ORDERED) | $(ONE_THREAD) xargs -n 1 -P $(JOBS) sh -c \
-		'$(MAKE) --no-print-directory -f $(SELF) "$$0" || exit 255'
+		'$(MAKE) --no-print-directory -f $(SELF) JOBS=1 "$$0" || exit 255'
 	$(PY) scripts/page.py $(OPTIONS)
 	$(PY) scripts/summary.py $(OPTIONS)
 
 reproduce-table1: $(READY) ## Table 1: disentanglement, completeness and informativeness on dSprites
-	$(PY) scripts/report.py experiment=table1 $(OPTIONS)
+	$(PY) scripts/report.py experiment=table1 $(ROWS) $(OPTIONS)
 
 reproduce-fig1: $(READY) ## Figure 1: a GP map moves Gaussian particles, also as an animation
-	$(PY) scripts/report.py experiment=fig1 $(OPTIONS)
+	$(PY) scripts/report.py experiment=fig1 $(ROWS) $(OPTIONS)
 
 reproduce-fig2: $(READY) ## Figure 2: eight Gaussians, coloured by their place, under BNAF and BNAF+GP
-	$(PY) scripts/report.py experiment=fig2 $(OPTIONS)
+	$(PY) scripts/report.py experiment=fig2 $(ROWS) $(OPTIONS)
 
 reproduce-fig3: $(READY) ## Figure 3: eight Gaussians; CP-Flow, BNAF, BNAF+GP, and the exact optimum
-	$(PY) scripts/report.py experiment=fig3 $(OPTIONS)
+	$(PY) scripts/report.py experiment=fig3 $(ROWS) $(OPTIONS)
 
 reproduce-fig4: $(READY) ## Figure 4: two moons; GP, GP+Euler, GP+spectral, and their energies
-	$(PY) scripts/report.py experiment=fig4 $(OPTIONS)
+	$(PY) scripts/report.py experiment=fig4 $(ROWS) $(OPTIONS)
 
 reproduce-fig5: $(READY) ## Figure 5: images of dSprites along the axes of the VAE's, FFJORD's and FFJORD+GP's code space
-	$(PY) scripts/report.py experiment=fig5 $(OPTIONS)
+	$(PY) scripts/report.py experiment=fig5 $(ROWS) $(OPTIONS)
 
 reproduce-fig6: $(READY) ## Figure 6: the same with Euler's penalty
-	$(PY) scripts/report.py experiment=fig6 $(OPTIONS)
+	$(PY) scripts/report.py experiment=fig6 $(ROWS) $(OPTIONS)
 
 reproduce-fig7: $(READY) ## Figure 7: images of MNIST along the axes of the VAE's, FFJORD's and FFJORD+GP's code space
-	$(PY) scripts/report.py experiment=fig7 $(OPTIONS)
+	$(PY) scripts/report.py experiment=fig7 $(ROWS) $(OPTIONS)
 
 reproduce-fig8: $(READY) ## Figure 8: the same with Euler's penalty
-	$(PY) scripts/report.py experiment=fig8 $(OPTIONS)
+	$(PY) scripts/report.py experiment=fig8 $(ROWS) $(OPTIONS)
 
 # After the figures: it shares rows with Table 1, and beside it would wait for them.
 reproduce-table2: $(READY) ## Table 2: costs and likelihoods on dSprites and MNIST
-	$(PY) scripts/report.py experiment=table2 $(OPTIONS)
+	$(PY) scripts/report.py experiment=table2 $(ROWS) $(OPTIONS)
 
 reproduce-table3: $(READY) ## Table 3: how the GP flows on 2-D data are trained, as configured against as printed
-	$(PY) scripts/report.py experiment=table3 $(OPTIONS)
+	$(PY) scripts/report.py experiment=table3 $(ROWS) $(OPTIONS)
 
 reproduce-table4: $(READY) ## Table 4: how the GP flows on latent codes are trained, as configured against as printed
-	$(PY) scripts/report.py experiment=table4 $(OPTIONS)
+	$(PY) scripts/report.py experiment=table4 $(ROWS) $(OPTIONS)
 
 numbers: $(READY) ## write README.md and docs/ again: their numbers from outputs/, their words from docs/templates
 	$(PY) scripts/documents.py

@@ -24,6 +24,7 @@ from gpot.config.compose import known_keys, to_config
 from gpot.config.options import options_of
 from gpot.config.quoting import advice
 from gpot.errors import GpotError
+from gpot.memory import keep_freed_memory
 from gpot.places import CONFIGS
 from gpot.sweeps.jobs import Function, SweepFolder, conclude, folder_name, in_sweep, run_job
 
@@ -129,6 +130,7 @@ def entry(root: str) -> Callable[[Function], Callable[[], None]]:
 
     def decorate(function: Function) -> Callable[[], None]:
         def run() -> None:
+            keep_freed_memory()
             schema.register()
             command = uuid.uuid4().hex
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands errors through, in place of its own printing

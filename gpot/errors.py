@@ -62,6 +62,10 @@ class TrainingDiverged(GpotError):
     """A loss or a parameter is no longer a finite number."""
 
 
+class ProcessLost(GpotError):
+    """A process that made a result was ended from outside."""
+
+
 class LoggerUnavailable(GpotError):
     """A logger cannot be opened: no connection, no permission."""
 

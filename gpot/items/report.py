@@ -62,9 +62,11 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
             "dimensions. Give 2 columns, or type report.item=table2 for costs and likelihoods."
         )
     asked = report_rows(config)
-    results = row_results(asked, item, workshop)
+    discrete = item in (Item.fig3, Item.fig4) and bool(config.evaluate.optimum_sizes)
+    also = [Pipeline(config).optimum] if discrete else []
+    results = row_results(asked, item, workshop, config.report.jobs, also)
     optimum = None
-    if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:
+    if discrete:
         optimum = json.loads(workshop.make(Pipeline(config).optimum).file("optimum.json").read_text())
     rows = [entry for result in results for entry in entries(result, item)]
     rows += paper_settings(config)
@@ -107,19 +109,22 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
 
 
 def command_of(overrides: Sequence[str]) -> str:
-    """What to type for the same result. Paths say where it is, not what it is, and are left out."""
-    what = [override for override in overrides if not override.lstrip("+").startswith(("paths.", "hydra."))]
+    """What to type for the same result. Paths say where it is, not what it is, and are left out, as is how many processes
+    made it."""
+    how = ("paths.", "hydra.", "report.jobs=")
+    what = [override for override in overrides if not override.lstrip("+").startswith(how)]
     return " ".join(filter(None, [typed("report"), shlex.join(what)]))
 
 
 def _peak_memory_gb() -> float | None:
-    """Of this process; None where the operating system does not say (Windows has no `resource`)."""
+    """Of this process, or of one that it started if that had more; None where the operating system does not say (Windows has no `resource`)."""
     try:
         import resource
     except ImportError:
         return None
     unit = 2**30 if sys.platform == "darwin" else _KIB_PER_GB
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2)
+    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return round(max(peaks) / unit, 2)
 
 
 def _none(drawn: DrawnItem) -> list[Path]:

@@ -19,6 +19,7 @@ from gpot.paper.items import Item
 from gpot.paper.printed import paper_numbers
 from gpot.paper.rows import Row
 from gpot.stages.pipeline import Pipeline
+from gpot.stages.side_by_side import make_all, shared_threads
 from gpot.stages.stage import Stage, Workshop
 from gpot.store import Artifact
 from gpot.training import families
@@ -165,11 +166,19 @@ def _configured(row: ReportRow) -> dict[str, Any]:
     }
 
 
-def row_results(rows: Sequence[ReportRow], item: Item, workshop: Workshop) -> list[RowResult]:
-    """Each row with its evaluation, or its traversals where the item is about those, made where it is missing."""
+def row_results(
+    rows: Sequence[ReportRow], item: Item, workshop: Workshop, jobs: int = 1, also: Sequence[Stage] = ()
+) -> list[RowResult]:
+    """Each row with its evaluation, or its traversals where the item is about those, made where it is missing.
+
+    Arguments: jobs: processes that make them side by side. also: further results that they make meanwhile.
+    """
     measuring = [tuple(_measuring(each, row.row, item) for each in row.pipelines) for row in rows]
     bounding = [_bounding(row) if item in _BOUNDED else () for row in rows]
-    workshop.announce([stage for stages in measuring for stage in stages])
+    every = [stage for stages in (*measuring, *bounding) for stage in stages]
+    with shared_threads(jobs):
+        workshop.announce(every)
+        make_all(workshop, [*every, *also], jobs)
     results = []
     for row, measured, bounded in zip(rows, measuring, bounding, strict=True):
         log.info("%s: %s, row %s", item.value, row.config.dataset.name, row.key)

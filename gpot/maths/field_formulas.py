@@ -78,7 +78,7 @@ def tangent_formula(y: Tensor, p: Tensor, r: Tensor, big_psi: Tensor, offset: Te
     """
     hidden_t = hidden_layers(y, layers)
     _, after = tangents_of(layers, hidden_t)
-    summands = p.t().contiguous() * after[-1] - r.t().contiguous() * hidden_t[-1][:, None, :]
+    summands = torch.addcmul(p.t().contiguous() * after[-1], r.t().contiguous(), hidden_t[-1][:, None, :], value=-1)
     return (torch.mm(big_psi, summands.flatten(0, 1)) - torch.mm(offset, r.t())).t().contiguous()
 
 

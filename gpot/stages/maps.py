@@ -25,7 +25,7 @@ from gpot.store import Artifact
 from gpot.training import families
 
 CHUNK = 4096  # points at a time
-MOVED_AT_ONCE = 1024  # by a GP flow, whose tangents are then in the cache
+MOVED_AT_ONCE = 512  # by a GP flow, whose tangents are then in the cache
 
 
 @dataclass(frozen=True)

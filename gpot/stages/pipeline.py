@@ -6,7 +6,7 @@ vae -> points (codes, of images) -> flow -> pairs -> gp -> a row's evaluation, b
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from gpot.config.choices import Source
 from gpot.config.schema import Config, ImagesConfig
@@ -56,7 +56,7 @@ class Pipeline:
     @cached_property
     def gp(self) -> Stage:
         """The GP flow."""
-        return gp_stage(self.config, self.pairs, lambda: self.points)
+        return gp_stage(self.config, self.pairs, partial(getattr, self, "points"))
 
     @cached_property
     def log_det_errors(self) -> Stage:

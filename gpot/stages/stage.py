@@ -168,15 +168,23 @@ class Workshop:
         if artifact is not None:
             self.store.forget_work(artifact)
             return artifact
+        plan = self.permit(stage, needed_by)
+        self._announce(plan)
+        for part in plan:
+            result = self._build(part)
+        return result
+
+    def permit(self, stage: Stage, needed_by: str | None = None) -> list[Stage]:
+        """The plan of a stage, if the terms allow to make all of it.
+
+        Arguments, Raises: as of :meth:`make`.
+        """
         plan = self.plan([stage])
         for part in plan if needed_by else plan[:-1]:
             if self.upstream is Upstream.require and not part.on_demand:
                 what = f"stage {needed_by or stage.name} needs the result of stage {part.name}"
                 self.store.require(part.name, part.key, what, f"{COMMANDS[part.name]} (or add upstream=make)")
-        self._announce(plan)
-        for part in plan:
-            result = self._build(part)
-        return result
+        return plan
 
     def announce(self, stages: Sequence[Stage]) -> None:
         """Before it starts, say what is trained for these results and how long that takes here, measured over the first
@@ -185,7 +193,11 @@ class Workshop:
 
     def plan(self, stages: Sequence[Stage]) -> list[Stage]:
         """What has no result yet of all that these need, each once, after those that it needs itself."""
-        return list({part.key: part for stage in stages for part in self._missing(stage)}.values())
+        missing: dict[str, Stage] = {}
+        seen: set[str] = set()
+        for stage in stages:
+            self._look(stage, seen, missing)
+        return list(missing.values())
 
     def _announce(self, plan: Sequence[Stage]) -> None:
         trainings = [part for part in plan if part.pace is not None and part.key not in self._announced]
@@ -207,12 +219,16 @@ class Workshop:
                 "models in seconds, and a GPU (device=gpu) is faster.", duration(seconds), f"pretrained={RELEASED}",
             )  # fmt: skip
 
-    def _missing(self, stage: Stage) -> Iterator[Stage]:
+    def _look(self, stage: Stage, seen: set[str], missing: dict[str, Stage]) -> None:
+        """Add what has no result of a stage and of those behind it, each looked for once: a look reads the files."""
+        if stage.key in seen:
+            return
+        seen.add(stage.key)
         if self.store.find(stage.name, stage.key) is None:
             for part in stage.inputs:
                 for above in part.inputs if part.name in stage.partly else (part,):
-                    yield from self._missing(above)
-            yield stage
+                    self._look(above, seen, missing)
+            missing[stage.key] = stage
 
     def _build(self, stage: Stage) -> Artifact:
         inputs = {part.name: self.make(part) for part in stage.inputs if part.name not in stage.partly}

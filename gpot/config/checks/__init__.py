@@ -37,6 +37,7 @@ RULES: tuple[Callable[..., None], ...] = (
     running.logger_fits,
     running.device_present,
     running.processes_fit,
+    running.jobs_fit,
 )
 
 _FLOW: tuple[Callable[..., None], ...] = (points.enough_points,)

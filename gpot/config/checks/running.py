@@ -6,7 +6,7 @@ import torch
 
 from gpot.config.checks.subjects import Gps
 from gpot.config.choices import LoggerKind, Strategy, WandbMode
-from gpot.config.schema import DeviceConfig, FlowConfig, LoggerConfig
+from gpot.config.schema import DeviceConfig, FlowConfig, LoggerConfig, ReportConfig
 from gpot.errors import BadConfig
 
 
@@ -79,3 +79,16 @@ def processes_fit(device: DeviceConfig, logger: LoggerConfig, flow: FlowConfig, 
                 f"device.strategy=ddp shares each batch among device.devices={processes} processes, and "
                 f"{name}={size} is no multiple of that. Set {name}={max(1, size // processes) * processes}."
             )
+
+
+def jobs_fit(report: ReportConfig, device: DeviceConfig) -> None:
+    if report.jobs < 1:
+        raise BadConfig(
+            f"report.jobs says how many processes make an item's results side by side; found {report.jobs}. Type "
+            "report.jobs=1, or as many as there are cores."
+        )
+    if report.jobs > 1 and (device.kind == "gpu" or device.processes > 1):
+        raise BadConfig(
+            f"report.jobs={report.jobs} processes share the cores of a CPU, and device={device.name} is for one "
+            "process after another. Type report.jobs=1, or device=cpu."
+        )

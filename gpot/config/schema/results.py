@@ -71,3 +71,4 @@ class ReportConfig:
     parts: list[str] = field(default_factory=list)  # experiments whose rows this item collects
     traversal: TraversalConfig = field(default_factory=TraversalConfig)
     seeds: list[int] = field(default_factory=list)  # of the GP flows, over which rows are means; empty: the run's own
+    jobs: int = 1  # processes side by side that make the results which an item needs, on a CPU

@@ -75,6 +75,7 @@ bench: $(READY) ## time one training step: of the GP flow, with Euler's penalty,
 	$(PY) benchmarks/ffjord_step.py --out outputs/bench/ffjord_step.json
 	$(PY) benchmarks/ridge_scaling.py --out outputs/bench/ridge_scaling.json
 	$(PY) benchmarks/log_det.py --out outputs/bench/log_det.json
+	$(PY) benchmarks/memory.py --out outputs/bench/memory.json
 
 bench-libraries: $(LIBRARIES)/.ready ## fit a flow of each library on two data sets, from an installed wheel: density kept, round trip, costs, seconds
 	rm -rf build outputs/wheel # what an earlier build left would be in the wheel

@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """From now on this process keeps the memory of arrays that it has freed, up to 1 GiB, for the next ones.
 
     By itself glibc gives the larger ones back to the system, and each array of the next step is then made of new pages,
-    zeroed one by one: a GP flow that moves a thousand points in ten dimensions took between one and three times as long,
-    by the accident of where its arrays lay (benchmarks/memory.py).
+    zeroed one by one: a GP flow that moves a thousand points in ten dimensions took between one and three times as
+    long, by the accident of where its arrays lay (benchmarks/memory.py).
 
     Returns: False where the C library is another, and has no such trouble, or none that is known.
     """

@@ -63,7 +63,10 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
         )
     asked = report_rows(config)
     discrete = item in (Item.fig3, Item.fig4) and bool(config.evaluate.optimum_sizes)
-    also = [Pipeline(config).optimum] if discrete else []
+    also = [
+        pipeline.log_det_errors for row in asked if row.row.moves for pipeline in row.pipelines
+    ]  # shown on the page
+    also += [Pipeline(config).optimum] if discrete else []
     results = row_results(asked, item, workshop, config.report.jobs, also)
     optimum = None
     if discrete:
@@ -109,15 +112,16 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
 
 
 def command_of(overrides: Sequence[str]) -> str:
-    """What to type for the same result. Paths say where it is, not what it is, and are left out, as is how many processes
-    made it."""
+    """What to type for the same result. Paths say where it is, not what it is, and are left out, as is how many
+    processes made it."""
     how = ("paths.", "hydra.", "report.jobs=")
     what = [override for override in overrides if not override.lstrip("+").startswith(how)]
     return " ".join(filter(None, [typed("report"), shlex.join(what)]))
 
 
 def _peak_memory_gb() -> float | None:
-    """Of this process, or of one that it started if that had more; None where the operating system does not say (Windows has no `resource`)."""
+    """Of this process, or of one that it started if that had more; None where the operating system does not say
+    (Windows has no `resource`)."""
     try:
         import resource
     except ImportError:

@@ -1,7 +1,7 @@
 """Results side by side: processes that make one at a time, each as soon as what it reads is there.
 
-A stage is data, so it is sent to a process as it is; what it makes is the same whichever process makes it, since its seed
-is its own. The store is what they share.
+A stage is data, so it is sent to a process as it is; what it makes is the same whichever process makes it, since its
+seed is its own. The store is what they share.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def make_all(workshop: Workshop, stages: Sequence[Stage], jobs: int) -> None:
             try:
                 _run(pool, workshop, missing, needs)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(wait=True, cancel_futures=True)  # what is in the making is kept
                 raise
     finally:
         listener.stop()

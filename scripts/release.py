@@ -3,40 +3,28 @@
     python scripts/release.py experiment=table1
     python scripts/release.py dataset=pinwheel
 
-Writes pretrained/<stage>/<key>/ for the VAEs, flows and GP flows of the experiment's rows, these for each of
-`report.seeds`, and the potentials that bound their costs; of images that gpot cannot draw also their codes, so that no
-download is needed. Weights given by a file (vae.weights, flow.weights) are refused: only models that we trained
-ourselves are released.
+Writes pretrained/<stage>/<key>/ for what `gpot.items.released.stages_of` lists of the experiment's rows: VAEs, flows,
+GP flows for each of `report.seeds`, the best rotations, and the potentials that bound their costs; of images also
+codes, so that no download is needed, and no drawing. Weights given by a file (vae.weights, flow.weights) are refused:
+only models that we trained ourselves are released.
 """
 
 import shutil
 from pathlib import Path
 
 from gpot.config import Config
-from gpot.config.schema import ImagesConfig, MnistConfig
 from gpot.entry import entry
 from gpot.errors import BadConfig
+from gpot.items.released import stages_of
 from gpot.items.rows import report_rows
-from gpot.paper.rows import Row
 from gpot.stages.stage import Workshop, open_workshop
 from gpot.store import Artifact
 
 
 def models(config: Config, workshop: Workshop) -> list[Artifact]:
-    """What is worth training once for all."""
-    artifacts = []
-    for row in report_rows(config):
-        dataset, stages = row.config.dataset, row.pipelines[0]
-        if isinstance(dataset, ImagesConfig):
-            artifacts.append(workshop.make(stages.vae))
-        if isinstance(dataset, MnistConfig):
-            artifacts.append(workshop.make(stages.points))
-        artifacts.append(workshop.make(stages.flow))
-        if row.row is not Row.latent:
-            artifacts.append(workshop.make(stages.potential))
-        if row.row.moves:
-            artifacts += [workshop.make(repetition.gp) for repetition in row.pipelines]
-    return list({artifact.key: artifact for artifact in artifacts}.values())
+    """What is worth making once for all."""
+    stages = [stage for row in report_rows(config) for _, stage in stages_of(row)]
+    return [workshop.make(stage) for stage in {stage.key: stage for stage in stages}.values()]
 
 
 @entry("report")

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gpot.config import compose
-from gpot.config.schema import ImagesConfig, MnistConfig
+from gpot.config.schema import DSpritesConfig, ImagesConfig, MnistConfig
 from gpot.items.rows import ReportRow, report_rows
 from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.paper.rows import Row, row_name
+from gpot.stages.held_out import codes_read
 from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import Stage
 
@@ -46,7 +47,7 @@ def released_models(folder: Path) -> list[dict[str, Any]]:
             "trained_as": f"{of[0][0]} {of[0][1]}" if of else manifest["key"],
             "history": (path.parent / "history.json").is_file(),
         })  # fmt: skip
-    order = ["vae", "latents", "flow", "gp", "potential"]
+    order = ["vae", "latents", "codes", "flow", "rotation", "gp", "potential"]
     return sorted(models, key=lambda m: (order.index(m["stage"]), m["dataset"] or "", m["name"] or "", m["key"]))
 
 
@@ -54,24 +55,34 @@ def _stages() -> Iterator[tuple[str, str, str, Stage]]:
     """Dataset, name, item and stage of what the items show."""
     for item in Item:
         for row in report_rows(compose("report", [f"experiment={item}"])):
-            for name, stage in _of(row):
+            for name, stage in stages_of(row):
                 yield row.config.dataset.name, name, item.label, stage
     for options in _ALSO:
         config = compose("train_flow", options)
         yield config.dataset.name, row_name(Row.flow.value, config.flow.name), "", Pipeline(config).flow
 
 
-def _of(row: ReportRow) -> Iterator[tuple[str, Stage]]:
+def stages_of(row: ReportRow) -> Iterator[tuple[str, Stage]]:
+    """What is made once for all of a row, with its name: models, and what takes long to find of them.
+
+    Codes of images (of all that gpot cannot draw, of dSprites of those that a table reads), the best rotation, a
+    potential.
+    """
     config, first = row.config, row.pipelines[0]
     if isinstance(config.dataset, ImagesConfig):
         yield "beta-TCVAE", first.vae
         if isinstance(config.dataset, MnistConfig):
             yield "codes of all images", first.points
+        elif isinstance(config.dataset, DSpritesConfig):
+            for codes in codes_read(config, first.points):
+                yield "codes of a table's images", codes
     if row.row is Row.latent:
         return
     flow = row_name(Row.flow.value, config.flow.name)
     yield flow, first.flow
     yield flow, first.potential
+    if row.row is Row.rotation:
+        yield row_name(row.key, config.flow.name), first.rotation
     if row.row.moves:
         for repetition in row.pipelines:
             yield row_name(row.key, config.flow.name), repetition.gp

@@ -69,8 +69,7 @@ def evaluate_stage(config: Config, parts: RowParts) -> Stage:
 
 def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
     config = bench.config
-    rotated = row is Row.rotation
-    monge = map_of(config, {name: made for name, made in bench.inputs.items() if rotated or name != "pairs"})
+    monge = map_of(config, bench.inputs)
     points = points_by_rows(bench)
     seen = None if row is Row.latent else HeldOut.of(bench.inputs["held_out"])
     metrics: dict[str, Any] = {}

@@ -21,13 +21,12 @@ from gpot.data.datamodule import ArrayDataModule
 from gpot.errors import ArtifactMissing, FidelityLost, OutsideCube
 from gpot.evaluation.likelihood import nll
 from gpot.gp.base import GaussianPreserving
-from gpot.gp.orthogonal import Rotation
-from gpot.gp.rotation import fit_rotation
-from gpot.maths.costs import ControlledEuclidean, Cost
+from gpot.maths.costs import ControlledEuclidean
 from gpot.paper.rows import row_name
 from gpot.stages.costs import cost_of, cost_settings
 from gpot.stages.flow import load_flow, split
 from gpot.stages.points import n_points, points_of
+from gpot.stages.rotation import best_rotation
 from gpot.stages.stage import WEIGHTS, Bench, Stage
 from gpot.stages.vae import images_of, load_vae
 from gpot.store import Artifact, save_array
@@ -128,11 +127,6 @@ def _fit(gp: GaussianPreserving, points: Callable[[], Stage], bench: Bench) -> M
     }  # fmt: skip
 
 
-def best_rotation(choice: RotationChoice, x: Tensor, z: Tensor, cost: Cost) -> Tensor:
-    """The orthogonal matrix of a choice that is not `none`, fitted on pairs x, z (n, d)."""
-    return fit_rotation(x, z, choice is RotationChoice.reflection, cost)
-
-
 def _flow_nll(bench: Bench, x: Tensor) -> float:
     """Mean negative log-likelihood of the frozen flow at x (n, d), nats."""
     flow = load_flow(bench.config, bench.read(bench.stage.input("flow")))
@@ -173,13 +167,6 @@ def load_gp(settings: GpConfig, dim: int, artifact: Artifact) -> GaussianPreserv
     gp = families.gp_network(settings, dim).counting()  # of a particle that escapes training raises
     gp.load_state_dict(load_file(artifact.file(WEIGHTS)))
     return gp.eval().requires_grad_(False)
-
-
-def rotation_alone(choice: RotationChoice, pairs: Artifact, cost: Cost) -> Rotation:
-    """The best rotation of the pairs for a cost, and nothing after it."""
-    arrays = pairs.tensors("pairs.safetensors")
-    rotation = best_rotation(choice, arrays["x_train"], arrays["z_train"], cost)
-    return Rotation(len(rotation), rotation)
 
 
 def log_det_errors_stage(config: Config, gp: Stage) -> Stage:

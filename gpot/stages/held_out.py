@@ -22,8 +22,9 @@ from gpot.evaluation.disentanglement.dci import official_split
 from gpot.progress import track
 from gpot.stages.flow import load_flow, prior_pairs, split
 from gpot.stages.maps import CHUNK, in_chunks
-from gpot.stages.points import points_by_rows
+from gpot.stages.points import n_points, points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
+from gpot.stages.vae import codes_stage
 from gpot.store import Artifact
 from gpot.training import families
 
@@ -88,6 +89,15 @@ def labelled_rows(evaluate: EvaluateConfig, n: int) -> NDArray[np.int64]:
     on."""
     assert evaluate.n_dci_train is not None and evaluate.n_dci_test is not None
     return np.concatenate(official_split(n, evaluate.n_dci_train, evaluate.n_dci_test))
+
+
+def codes_read(config: Config, latents: Stage) -> list[Stage]:
+    """The codes of images that this stage reads where those of all images are not there."""
+    n = n_points(latents)
+    rows = [held_out_rows(config.gp, config.evaluate, n).numpy()]
+    if isinstance(config.dataset, DSpritesConfig):
+        rows.append(labelled_rows(config.evaluate, n))
+    return [codes_stage(latents, some) for some in rows]
 
 
 def _push(bench: Bench) -> Mapping[str, Any]:

@@ -17,9 +17,9 @@ from gpot.gp.monge import MongeMap
 from gpot.gp.orthogonal import Rotation
 from gpot.paper.rows import Row
 from gpot.progress import track
-from gpot.stages.costs import cost_of
 from gpot.stages.flow import load_flow
-from gpot.stages.gp import load_gp, rotation_alone
+from gpot.stages.gp import load_gp
+from gpot.stages.rotation import load_rotation
 from gpot.stages.stage import Stage
 from gpot.store import Artifact
 from gpot.training import families
@@ -38,7 +38,7 @@ class RowParts:
 
     @classmethod
     def of(cls, row: Row, stages: tuple[Stage, ...], flow: FlowConfig, gp: GpConfig) -> RowParts:
-        """Arguments: stages: the points or codes first, then flow, pairs (for the rotation) and GP flow."""
+        """Arguments: stages: the points or codes first, then flow, rotation or GP flow."""
         settings: dict[str, Any] = {"row": row.value}
         if row is not Row.latent:
             settings["flow"] = families.evaluation_settings(flow)
@@ -52,8 +52,8 @@ def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
     dim, device = config.dataset.dim, config.device.first
     flow = load_flow(config, results["flow"]) if "flow" in results else FrozenFlow(IdentityFlow(dim))
     gp: GaussianPreserving = Rotation(dim)
-    if "pairs" in results:
-        gp = rotation_alone(config.gp.rotation, results["pairs"], cost_of(config.cost, results["pairs"]))
+    if "rotation" in results:
+        gp = load_rotation(results["rotation"])
     elif "gp" in results:
         gp = load_gp(config.gp, dim, results["gp"])
     return MongeMap(flow, gp.to(device))

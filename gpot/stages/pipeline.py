@@ -20,6 +20,7 @@ from gpot.stages.held_out import held_out_stage
 from gpot.stages.maps import RowParts
 from gpot.stages.optimum import optimum_stage
 from gpot.stages.points import points_stage
+from gpot.stages.rotation import rotation_stage
 from gpot.stages.stage import Stage
 from gpot.stages.traversals import traversals_stage
 from gpot.stages.vae import latents_stage, vae_stage
@@ -54,6 +55,11 @@ class Pipeline:
         return pairs_stage(self.config, (self.flow, *self._law))
 
     @cached_property
+    def rotation(self) -> Stage:
+        """The best rotation alone."""
+        return rotation_stage(self.config, self.pairs)
+
+    @cached_property
     def gp(self) -> Stage:
         """The GP flow."""
         return gp_stage(self.config, self.pairs, partial(getattr, self, "points"))
@@ -84,12 +90,12 @@ class Pipeline:
         return held_out_stage(self.config, self.points, self.flow)
 
     def row(self, row: Row) -> RowParts:
-        """What a row is made of: the points or codes first, then flow, pairs (for the rotation) and GP flow."""
+        """What a row is made of: the points or codes first, then flow, rotation or GP flow."""
         stages = [self.points]
         if row is not Row.latent:
             stages.append(self.flow)
         if row is Row.rotation:
-            stages.append(self.pairs)
+            stages.append(self.rotation)
         if row.moves:
             stages.append(self.gp)
         return RowParts.of(row, tuple(stages), self.config.flow, self.config.gp)
@@ -99,7 +105,6 @@ class Pipeline:
         parts = self.row(row)
         if row is not Row.latent:
             parts = replace(parts, stages=(*parts.stages, self.held_out))
-        if row not in (Row.latent, Row.rotation):  # which has the pairs, or no cost
             parts = replace(parts, stages=(*parts.stages, *self._metric))
         return evaluate_stage(self.config, parts)
 

@@ -329,6 +329,7 @@ VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [
     ("cost_defined", "cost", LpCost("lp", 1.0), ["got 1", "cost=l1"]),
     ("cost_defined", "cost", L1Cost("l1", 0.5, 0.7), ["cost.end > 0", "0.5 and 0.7"]),
     ("device_present", "device.accelerator", "gpu", ["device=gpu", "device=cpu"]),
+    ("jobs_fit", "report.jobs", 0, ["found 0", "report.jobs=1"]),
 ]
 
 

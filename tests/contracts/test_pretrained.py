@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from gpot.config import Config, compose
+from gpot.items.released import stages_of
 from gpot.items.rows import report_rows
 from gpot.stages.flow import load_flow
 from gpot.stages.gp import load_gp
 from gpot.stages.pipeline import Pipeline
+from gpot.stages.rotation import load_rotation
 from gpot.stages.stage import Stage
 from gpot.stages.vae import images_of, load_vae
 from gpot.store import Artifact, Store
@@ -60,6 +62,20 @@ def test_the_budget_asks_for_the_same_frozen_models(released: Store) -> None:
         for dataset in ("dsprites", "mnist", "two_moons"):
             config = compose("train_gp", [f"dataset={dataset}", f"budget={budget}"])
             _find(released, Pipeline(config).flow)
+
+
+@pytest.mark.parametrize("experiment", ["table1", "table2"])
+def test_what_takes_long_of_the_latent_tables_is_released(experiment: str, released: Store) -> None:
+    """Beside the models the codes that are read, the best rotations, the potentials; and all that is there loads."""
+    found = set()
+    for row in report_rows(compose("report", [f"experiment={experiment}"])):
+        for _, stage in stages_of(row):
+            found.add(_find(released, stage).stage)
+    of_mnist = {"latents"} if experiment == "table2" else set()
+    assert found == {"vae", "codes", "flow", "rotation", "gp", "potential"} | of_mnist
+    pipeline = Pipeline(compose("report", [f"experiment={experiment}"]))
+    rotation = load_rotation(_find(released, pipeline.rotation)).rotation
+    assert (rotation @ rotation.T - torch.eye(len(rotation))).abs().max() < 1e-5
 
 
 def test_released_models_load(config: Config, released: Store) -> None:

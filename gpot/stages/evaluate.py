@@ -41,7 +41,7 @@ from gpot.maths.costs import Cost, squared_euclidean
 from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
 from gpot.stages.costs import cost_of, cost_settings
-from gpot.stages.held_out import HeldOut, labelled_rows
+from gpot.stages.held_out import HeldOut, labelled_rows, z_labelled
 from gpot.stages.maps import MOVED_AT_ONCE, RowParts, in_chunks, map_of
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
@@ -75,7 +75,10 @@ def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
     metrics: dict[str, Any] = {}
     if isinstance(config.dataset, DSpritesConfig):
         labelled = labelled_rows(config.evaluate, points.n)
-        codes = points.read(torch.from_numpy(labelled)) if seen is None else _moved(monge, seen.z_labelled)
+        if seen is None:
+            codes = points.read(torch.from_numpy(labelled))
+        else:
+            codes = _moved(monge, z_labelled(bench.inputs["labelled"]))
         index = images_of(config).index()[labelled]
         metrics |= _disentanglement(config.evaluate, config.seed, index, codes.numpy())
     if seen is not None:

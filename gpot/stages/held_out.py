@@ -1,4 +1,5 @@
-"""Stage `held_out`: what a frozen flow makes of the points on which every row after it is measured.
+"""Stage `held_out`: what a frozen flow makes of the points on which every row after it is measured. Stage `labelled`:
+of the codes that rows are scored on.
 
 Rows after one flow differ in the map of the Gaussian alone, so the flow runs over these points once for all of them.
 """
@@ -28,7 +29,7 @@ from gpot.stages.vae import codes_stage
 from gpot.store import Artifact
 from gpot.training import families
 
-_TENSORS = "held_out.safetensors"
+_TENSORS, _LABELLED = "held_out.safetensors", "labelled.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,6 @@ class HeldOut:
 
     x, z: of the law that GP flows learn from, (n, d), z = f(x). lost: prior samples outside the image of f.
     data, z_data, log_det: held-out data (m, d), f of it, and log|det df/dx| (m,).
-    z_labelled: f of the codes of labelled images, for the scores; no rows where there are none.
     """
 
     x: Tensor
@@ -45,7 +45,6 @@ class HeldOut:
     data: Tensor
     z_data: Tensor
     log_det: Tensor
-    z_labelled: Tensor
     lost: int
 
     @classmethod
@@ -58,9 +57,7 @@ def held_out_stage(config: Config, points: Stage, flow: Stage) -> Stage:
     """:class:`HeldOut` of a frozen flow, `held_out.safetensors`."""
     evaluate, settings = config.evaluate, {"seed": config.seed, "flow": families.evaluation_settings(config.flow)}
     settings |= {"law": _law(config.gp, evaluate), "n_data": evaluate.n_data}
-    if isinstance(config.dataset, DSpritesConfig):
-        settings["labelled"] = [evaluate.n_dci_train, evaluate.n_dci_test]
-    return Stage("held_out", 1, config, settings, (points, flow), _push, partly=("latents",), on_demand=True)
+    return Stage("held_out", 2, config, settings, (points, flow), _push, partly=("latents",), on_demand=True)
 
 
 def _law(gp: GpConfig, evaluate: EvaluateConfig) -> dict[str, Any]:
@@ -92,7 +89,7 @@ def labelled_rows(evaluate: EvaluateConfig, n: int) -> NDArray[np.int64]:
 
 
 def codes_read(config: Config, latents: Stage) -> list[Stage]:
-    """The codes of images that this stage reads where those of all images are not there."""
+    """The codes of images that these stages read where those of all images are not there."""
     n = n_points(latents)
     rows = [held_out_rows(config.gp, config.evaluate, n).numpy()]
     if isinstance(config.dataset, DSpritesConfig):
@@ -117,10 +114,27 @@ def _push(bench: Bench) -> Mapping[str, Any]:
             draw = generator(config.seed, 2)
             x, _, lost = prior_pairs(flow, config.evaluate.n_prior, draw, "pulling held-out prior samples back")
             z = in_chunks(flow.transform, x, flow.device, "mapping held-out points")
-        labelled = torch.zeros(0, flow.dim)
-        if isinstance(config.dataset, DSpritesConfig):
-            rows = torch.from_numpy(labelled_rows(config.evaluate, points.n))
-            labelled = in_chunks(flow.transform, points.read(rows), flow.device, "codes of the labelled images")
-    tensors = {"x": x, "z": z, "data": data, "z_data": z_data, "log_det": log_det, "z_labelled": labelled}
+    tensors = {"x": x, "z": z, "data": data, "z_data": z_data, "log_det": log_det}
     save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, bench.folder / _TENSORS)
     return {"lost": lost}
+
+
+def labelled_stage(config: Config, points: Stage, flow: Stage) -> Stage:
+    """f of the codes of labelled images, (n, d) float32, `labelled.safetensors`: what all rows are scored on."""
+    rows = [config.evaluate.n_dci_train, config.evaluate.n_dci_test]
+    settings = {"flow": families.evaluation_settings(config.flow), "labelled": rows}
+    return Stage("labelled", 1, config, settings, (points, flow), _push_labelled, partly=("latents",), on_demand=True)
+
+
+def _push_labelled(bench: Bench) -> Mapping[str, Any]:
+    config = bench.config
+    flow, points = load_flow(config, bench.inputs["flow"]), points_by_rows(bench)
+    rows = torch.from_numpy(labelled_rows(config.evaluate, points.n))
+    z = in_chunks(flow.transform, points.read(rows), flow.device, "codes of the labelled images")
+    save_file({"z": z.contiguous()}, bench.folder / _LABELLED)
+    return {"n": len(z)}
+
+
+def z_labelled(artifact: Artifact) -> Tensor:
+    """The codes (n, d) of the stage `labelled`."""
+    return artifact.tensors(_LABELLED)["z"]

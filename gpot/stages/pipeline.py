@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from gpot.config.choices import Source
-from gpot.config.schema import Config, ImagesConfig
+from gpot.config.schema import Config, DSpritesConfig, ImagesConfig
 from gpot.paper.rows import Row
 from gpot.stages.bounds import bounds_stage, conjugates_stage, potential_stage
 from gpot.stages.costs import needs_pairs
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, pairs_stage
 from gpot.stages.gp import gp_stage, log_det_errors_stage
-from gpot.stages.held_out import held_out_stage
+from gpot.stages.held_out import held_out_stage, labelled_stage
 from gpot.stages.maps import RowParts
 from gpot.stages.optimum import optimum_stage
 from gpot.stages.points import points_stage
@@ -89,6 +89,11 @@ class Pipeline:
         """What the flow makes of the points on which every row after it is measured."""
         return held_out_stage(self.config, self.points, self.flow)
 
+    @cached_property
+    def labelled(self) -> Stage:
+        """What the flow makes of the codes that rows are scored on."""
+        return labelled_stage(self.config, self.points, self.flow)
+
     def row(self, row: Row) -> RowParts:
         """What a row is made of: the points or codes first, then flow, rotation or GP flow."""
         stages = [self.points]
@@ -104,8 +109,8 @@ class Pipeline:
         """What a table says of a row."""
         parts = self.row(row)
         if row is not Row.latent:
-            parts = replace(parts, stages=(*parts.stages, self.held_out))
-            parts = replace(parts, stages=(*parts.stages, *self._metric))
+            scored = (self.labelled,) if isinstance(self.config.dataset, DSpritesConfig) else ()
+            parts = replace(parts, stages=(*parts.stages, self.held_out, *scored, *self._metric))
         return evaluate_stage(self.config, parts)
 
     def traversals(self, row: Row) -> Stage:

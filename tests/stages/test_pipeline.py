@@ -105,9 +105,9 @@ def test_second_call_finds_everything(made: tuple[Path, list[Path]]) -> None:
         return {path: path.stat().st_mtime_ns for path in (folder / "outputs" / "artifacts").glob("*/*/manifest.json")}
 
     before = made_when()
-    # vae, codes of the labelled images (the first row needs no others), latents, flow, pairs, rotation, held out, five
-    # gp, eight rows; the potential and its conjugates, bounds of seven rows, log-det errors of five gp
-    assert len(before) == 34
+    # vae, codes of the labelled images (the first row needs no others), latents, flow, pairs, rotation, held out,
+    # labelled, five gp, eight rows; the potential and its conjugates, bounds of seven rows, log-det errors of five gp
+    assert len(before) == 35
     report_item(config, open_workshop(config))
     assert made_when() == before
     assert not list((folder / "outputs").glob("work/*/*"))

@@ -17,6 +17,7 @@ LEAVES = {
     "gpot.jsonable",
     "gpot.lazy",
     "gpot.leftovers",
+    "gpot.memory",
     "gpot.places",
 }
 BASE = {*LEAVES, "gpot.progress", "gpot.maths", "gpot.flows", "third_party"}
@@ -29,6 +30,7 @@ MAY_IMPORT = {
     "gpot.jsonable": {"gpot.errors"},
     "gpot.lazy": set(),
     "gpot.leftovers": set(),
+    "gpot.memory": set(),
     "gpot.places": set(),
     "gpot.progress": LEAVES,
     "gpot.store": LEAVES,
@@ -53,7 +55,8 @@ MAY_IMPORT["gpot.stages"] = set(MAY_IMPORT) - {"gpot.library", "gpot.between", "
 MAY_IMPORT["gpot.items"] = {*MAY_IMPORT["gpot.stages"], "gpot.report", "gpot.stages"}  # of the paper, from results
 MAY_IMPORT["gpot"] = set(MAY_IMPORT)  # the public names, in gpot/__init__.py
 MAY_IMPORT["gpot.sweeps"] = set(MAY_IMPORT)
-MAY_IMPORT["gpot.entry"] = {"gpot.config", "gpot.errors", "gpot.places", "gpot.sweeps"}  # of the commands
+# of the commands
+MAY_IMPORT["gpot.entry"] = {"gpot.config", "gpot.errors", "gpot.memory", "gpot.places", "gpot.sweeps"}
 MAY_IMPORT["gpot.commands"] = set(MAY_IMPORT)  # the console command, and what the scripts run
 MAY_IMPORT["benchmarks"] = set(MAY_IMPORT)
 MAY_IMPORT["scripts"] = set(MAY_IMPORT)

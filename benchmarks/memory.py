@@ -24,7 +24,7 @@ import torch  # noqa: E402
 from benchmarks.measure import in_own_process, write_result  # noqa: E402
 from gpot.gp.flow import GaussianPreservingFlow  # noqa: E402
 from gpot.gp.velocity import MLPVelocity  # noqa: E402
-from gpot.memory import keep_freed_memory  # noqa: E402
+from gpot.memory import KEPT, keep_freed_memory  # noqa: E402
 
 POINTS, AT_ONCE, DIM, N_STEPS, REPEATS = 4096, 1024, 10, 12, 3
 
@@ -67,7 +67,7 @@ def main() -> None:
         {"way": way, "least": min(of), "median": statistics.median(of), "largest": max(of), "processes": len(of)}
         for way, of in seconds.items()
     ]
-    write_result(arguments.out, "memory", rows, 1)
+    write_result(arguments.out, "memory", rows, 1, points=POINTS, dim=DIM, kept_gib=KEPT / 2**30)
 
 
 if __name__ == "__main__":

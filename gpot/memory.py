@@ -6,7 +6,8 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's `mallopt` (malloc.h)
-_LARGEST_OF_THE_HEAP, _KEPT = 32 * 2**20, 2**30  # bytes: the most that glibc allows; free memory that stays
+_LARGEST_OF_THE_HEAP = 32 * 2**20  # bytes: the most that glibc allows
+KEPT = 2**30  # bytes of free memory that stay
 
 
 def keep_freed_memory() -> bool:
@@ -23,4 +24,4 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_OF_THE_HEAP) and mallopt(_TRIM_THRESHOLD, _KEPT))
+    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_OF_THE_HEAP) and mallopt(_TRIM_THRESHOLD, KEPT))

@@ -34,7 +34,7 @@ def released_models(folder: Path) -> list[dict[str, Any]]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         of, config = shown.get((manifest["stage"], manifest["key"]), []), manifest["config"]
         metrics = manifest["metrics"]
-        trained = config.get(manifest["stage"]) or {}
+        trained = config.get(manifest["stage"]) if manifest["stage"] in _MEASURED else {}
         models.append({
             "stage": manifest["stage"], "key": manifest["key"],
             "dataset": names.DATASETS[of[0][0]] if of else None, "name": of[0][1] if of else None,

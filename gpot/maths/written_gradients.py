@@ -148,8 +148,18 @@ def _stream_backward(inputs: Inputs, saved: Inputs, grad: Tensor) -> tuple[Tenso
     return g_y, g_turned_t.mul_(gradient_t).t(), g_r_t.t(), g_m, g_psi.sum(), *g_layers
 
 
-def _tangent_forward(*inputs: Tensor) -> tuple[Tensor, ...]:
-    return (tangent_formula(*inputs),)
+def _tangent_forward(
+    y: Tensor, p: Tensor, r: Tensor, big_psi: Tensor, offset: Tensor, *layers: Tensor
+) -> tuple[Tensor, ...]:
+    """`tangent_formula`, with the tangents of each layer in the place of those before its slope."""
+    hidden_t = hidden_layers(y, layers)
+    tangents = layers[0][:, :, None] * slope(hidden_t[0])[:, None, :]
+    for weight, value_t in zip(layers[2::2], hidden_t[1:], strict=True):
+        tangents = torch.mm(weight, tangents.flatten(1)).view(-1, *tangents.shape[1:])
+        tangents.mul_(slope(value_t)[:, None, :])
+    tangents.mul_(p.t().contiguous())
+    summands = torch.addcmul(tangents, r.t().contiguous(), hidden_t[-1][:, None, :], value=-1)
+    return ((torch.mm(big_psi, summands.flatten(0, 1)) - torch.mm(offset, r.t())).t().contiguous(),)
 
 
 def _tangent_backward(inputs: Inputs, _: Inputs, grad: Tensor) -> tuple[Tensor, ...]:

@@ -13,7 +13,6 @@ from gpot.items.rows import ReportRow, report_rows
 from gpot.paper import names
 from gpot.paper.items import Item
 from gpot.paper.rows import Row, row_name
-from gpot.stages.held_out import codes_read
 from gpot.stages.pipeline import Pipeline
 from gpot.stages.stage import Stage
 
@@ -74,7 +73,7 @@ def stages_of(row: ReportRow) -> Iterator[tuple[str, Stage]]:
         if isinstance(config.dataset, MnistConfig):
             yield "codes of all images", first.points
         elif isinstance(config.dataset, DSpritesConfig):
-            for codes in codes_read(config, first.points):
+            for codes in first.codes:
                 yield "codes of a table's images", codes
     if row.row is Row.latent:
         return

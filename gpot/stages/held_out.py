@@ -18,14 +18,13 @@ from torch import Tensor
 
 from gpot.config.checks.points import enough_left
 from gpot.config.choices import Source
-from gpot.config.schema import Config, DSpritesConfig, EvaluateConfig, GpConfig
+from gpot.config.schema import Config, DSpritesConfig, EvaluateConfig, GpConfig, ImagesConfig
 from gpot.evaluation.disentanglement.dci import official_split
 from gpot.progress import track
 from gpot.stages.flow import load_flow, prior_pairs, split
 from gpot.stages.maps import CHUNK, in_chunks
-from gpot.stages.points import n_points, points_by_rows
+from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
-from gpot.stages.vae import codes_stage
 from gpot.store import Artifact
 from gpot.training import families
 
@@ -88,13 +87,10 @@ def labelled_rows(evaluate: EvaluateConfig, n: int) -> NDArray[np.int64]:
     return np.concatenate(official_split(n, evaluate.n_dci_train, evaluate.n_dci_test))
 
 
-def codes_read(config: Config, latents: Stage) -> list[Stage]:
-    """The codes of images that these stages read where those of all images are not there."""
-    n = n_points(latents)
-    rows = [held_out_rows(config.gp, config.evaluate, n).numpy()]
-    if isinstance(config.dataset, DSpritesConfig):
-        rows.append(labelled_rows(config.evaluate, n))
-    return [codes_stage(latents, some) for some in rows]
+def rows_read(dataset: ImagesConfig, gp: GpConfig, evaluate: EvaluateConfig, n: int) -> list[NDArray[np.int64]]:
+    """Rows of n images whose codes these stages read, where those of all images are not there."""
+    rows = [held_out_rows(gp, evaluate, n).numpy()]
+    return [*rows, labelled_rows(evaluate, n)] if isinstance(dataset, DSpritesConfig) else rows
 
 
 def _push(bench: Bench) -> Mapping[str, Any]:
@@ -119,8 +115,9 @@ def _push(bench: Bench) -> Mapping[str, Any]:
     return {"lost": lost}
 
 
-def labelled_stage(config: Config, points: Stage, flow: Stage) -> Stage:
+def labelled_stage(points: Stage, flow: Stage) -> Stage:
     """f of the codes of labelled images, (n, d) float32, `labelled.safetensors`: what all rows are scored on."""
+    config = flow.config
     rows = [config.evaluate.n_dci_train, config.evaluate.n_dci_test]
     settings = {"flow": families.evaluation_settings(config.flow), "labelled": rows}
     return Stage("labelled", 1, config, settings, (points, flow), _push_labelled, partly=("latents",), on_demand=True)

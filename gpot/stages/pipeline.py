@@ -16,14 +16,14 @@ from gpot.stages.costs import needs_pairs
 from gpot.stages.evaluate import evaluate_stage
 from gpot.stages.flow import flow_stage, pairs_stage
 from gpot.stages.gp import gp_stage, log_det_errors_stage
-from gpot.stages.held_out import held_out_stage, labelled_stage
+from gpot.stages.held_out import held_out_stage, labelled_stage, rows_read
 from gpot.stages.maps import RowParts
 from gpot.stages.optimum import optimum_stage
-from gpot.stages.points import points_stage
+from gpot.stages.points import n_points, points_stage
 from gpot.stages.rotation import rotation_stage
 from gpot.stages.stage import Stage
 from gpot.stages.traversals import traversals_stage
-from gpot.stages.vae import latents_stage, vae_stage
+from gpot.stages.vae import codes_stage, images_of, latents_stage, vae_stage
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ class Pipeline:
         return points_stage(self.config)
 
     @cached_property
+    def codes(self) -> tuple[Stage, ...]:
+        """Of a dataset of images, the codes that rows are measured on, where those of all images are not there."""
+        rows = rows_read(images_of(self.config).dataset, self.config.gp, self.config.evaluate, n_points(self.points))
+        return tuple(codes_stage(self.points, some) for some in rows)
+
+    @cached_property
     def flow(self) -> Stage:
         """The frozen flow."""
         return flow_stage(self.config, () if self.config.flow.weights is not None else (self.points,))
@@ -57,7 +63,7 @@ class Pipeline:
     @cached_property
     def rotation(self) -> Stage:
         """The best rotation alone."""
-        return rotation_stage(self.config, self.pairs)
+        return rotation_stage(self.pairs)
 
     @cached_property
     def gp(self) -> Stage:
@@ -92,7 +98,7 @@ class Pipeline:
     @cached_property
     def labelled(self) -> Stage:
         """What the flow makes of the codes that rows are scored on."""
-        return labelled_stage(self.config, self.points, self.flow)
+        return labelled_stage(self.points, self.flow)
 
     def row(self, row: Row) -> RowParts:
         """What a row is made of: the points or codes first, then flow, rotation or GP flow."""

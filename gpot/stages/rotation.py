@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gpot.config.choices import Rotation as RotationChoice
-from gpot.config.schema import Config
 from gpot.gp.orthogonal import Rotation
 from gpot.gp.rotation import fit_rotation
 from gpot.maths.costs import Cost
@@ -26,8 +25,9 @@ def best_rotation(choice: RotationChoice, x: Tensor, z: Tensor, cost: Cost) -> T
     return fit_rotation(x, z, choice is RotationChoice.reflection, cost)
 
 
-def rotation_stage(config: Config, pairs: Stage) -> Stage:
+def rotation_stage(pairs: Stage) -> Stage:
     """Q of the pairs that GP flows learn from, `rotation.safetensors`, (d, d) float32."""
+    config = pairs.config
     settings = {"rotation": config.gp.rotation.value} | cost_settings(config.cost)
     return Stage("rotation", 1, config, settings, (pairs,), _fit, on_demand=True)
 

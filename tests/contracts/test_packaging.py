@@ -135,11 +135,19 @@ def test_table1_is_one_script_with_the_options_given():
         "MODELS=authors",
         "OVERRIDES=seed=1",
     )
-    result = make(*command)
-    assert result.returncode == 0, result.stderr
     options = "budget=smoke pretrained=null device=cpu models=authors seed=1"
-    expected = f".venv/bin/python scripts/report.py experiment=table1 {options}"
-    assert result.stdout.split() == expected.split()
+    for jobs, shared in (("JOBS=1", ""), ("JOBS=3", "report.jobs=3 ")):
+        result = make(*command, jobs)
+        assert result.returncode == 0, result.stderr
+        expected = f".venv/bin/python scripts/report.py experiment=table1 {shared}{options}"
+        assert result.stdout.split() == expected.split()
+
+
+def test_rows_are_made_side_by_side_on_a_cpu_alone():
+    dry = ("-n", "-o", ".venv/.ready", "reproduce-table1")
+    assert "report.jobs" not in make(*dry, "JOBS=3", "DEVICE=gpu").stdout
+    jobs = re.search(r"report\.jobs=(\d+)", make(*dry).stdout)
+    assert 1 <= (int(jobs[1]) if jobs else 1) <= 8
 
 
 def test_reproduce_runs_every_reproduce_target_in_order():

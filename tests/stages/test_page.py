@@ -82,8 +82,8 @@ def test_a_result_says_what_stands_behind_it(made: tuple[Config, Path]) -> None:
     assert result["command"] == command_of(config.typed) and str(folder.parent) not in result["command"]
     assert [model["stage"] for model in result["models"]] == ["flow", "gp", "gp"]
     assert [model["row"] for model in result["models"]] == ["flow", "flow+gp", "flow+gp:ridge"]
-    # points, flow, pairs, what is held out, two GP flows, and an evaluation for each of four rows
-    assert result["origin"]["n_artifacts"] == 10 and result["origin"]["missing"] == []
+    # points, flow, pairs, rotation, what is held out, two GP flows, and an evaluation for each of four rows
+    assert result["origin"]["n_artifacts"] == 11 and result["origin"]["missing"] == []
     for model in result["models"]:
         course = arrays[f"history_{model['key']}"]
         best = np.nanmin(course[model["watched"].index(model["metric"])])

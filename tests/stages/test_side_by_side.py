@@ -72,8 +72,10 @@ def test_results_are_those_of_one_process(tmp_path: Path, caplog: pytest.LogCapt
     for jobs in (1, 2):
         config = config_in(tmp_path / str(jobs))
         workshop, stages = open_workshop(config), diamond(config)
+        caplog.clear()
         with caplog.at_level(logging.INFO), shared_threads(jobs):
             make_all(workshop, stages[-2:], jobs)
+        said = [record.getMessage() for record in caplog.records]
         there = [workshop.store.find(stage.name, stage.key) is not None for stage in stages]
         assert there == [jobs == 2] * 5, "a single process leaves it to those who ask"
         found[jobs] = [workshop.make(stage).manifest["metrics"] for stage in stages]
@@ -82,7 +84,6 @@ def test_results_are_those_of_one_process(tmp_path: Path, caplog: pytest.LogCapt
         assert (one["value"], one["drawn"]) == (other["value"], other["drawn"])
     processes = [{metrics["process"] for metrics in of} for of in found.values()]
     assert processes[0] == {os.getpid()} and os.getpid() not in processes[1] and len(processes[1]) == 2
-    said = [record.getMessage() for record in caplog.records]
     assert "5 results to make, in 2 processes" in said and any("there, 5 of 5" in line for line in said)
     assert said.count("adding number4") == 1, "what a process logs is shown by the one that started it"
     assert torch.get_num_threads() == threads

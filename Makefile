@@ -19,7 +19,7 @@ SITE := $(ENV)-docs
 LIBRARIES := .venv-libraries
 PY := $(ENV)/bin/python
 READY := $(ENV)/.ready
-ROWS = $(if $(filter 1,$(JOBS))$(filter gpu%,$(DEVICE)),,report.jobs=$(JOBS))
+ROWS = $(if $(filter 1,$(JOBS))$(filter gpu% ddp,$(DEVICE)),,report.jobs=$(JOBS))
 OPTIONS = budget=$(BUDGET) pretrained=$(PRETRAINED) $(if $(DEVICE),device=$(DEVICE)) $(if $(MODELS),models=$(MODELS)) $(OVERRIDES)
 REPRODUCE := $(shell sed -n 's/^\(reproduce-[a-z0-9-]*\):.*/\1/p' $(SELF))
 ITEMS := $(REPRODUCE:reproduce-%=%)

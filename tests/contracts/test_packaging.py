@@ -145,7 +145,8 @@ def test_table1_is_one_script_with_the_options_given():
 
 def test_rows_are_made_side_by_side_on_a_cpu_alone():
     dry = ("-n", "-o", ".venv/.ready", "reproduce-table1")
-    assert "report.jobs" not in make(*dry, "JOBS=3", "DEVICE=gpu").stdout
+    for device in ("gpu", "gpu1", "ddp"):
+        assert "report.jobs" not in make(*dry, "JOBS=3", f"DEVICE={device}").stdout
     jobs = re.search(r"report\.jobs=(\d+)", make(*dry).stdout)
     assert 1 <= (int(jobs[1]) if jobs else 1) <= 8
 

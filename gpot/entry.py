@@ -130,7 +130,6 @@ def entry(root: str) -> Callable[[Function], Callable[[], None]]:
 
     def decorate(function: Function) -> Callable[[], None]:
         def run() -> None:
-            keep_freed_memory()
             schema.register()
             command = uuid.uuid4().hex
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands errors through, in place of its own printing
@@ -138,6 +137,7 @@ def entry(root: str) -> Callable[[Function], Callable[[], None]]:
             @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=root)
             def hydra_main(tree: DictConfig) -> None:
                 schema.register()  # once more: a job of a sweep may be in another process
+                keep_freed_memory()
 
                 def config() -> schema.Config:
                     hydra_config = HydraConfig.get()

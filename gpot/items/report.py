@@ -62,15 +62,16 @@ def report_item(config: Config, workshop: Workshop) -> list[Path]:
             "dimensions. Give 2 columns, or type report.item=table2 for costs and likelihoods."
         )
     asked = report_rows(config)
-    discrete = item in (Item.fig3, Item.fig4) and bool(config.evaluate.optimum_sizes)
-    also = [
-        pipeline.log_det_errors for row in asked if row.row.moves for pipeline in row.pipelines
-    ]  # shown on the page
-    also += [Pipeline(config).optimum] if discrete else []
+    # what is shown beside the rows
+    also = [pipeline.log_det_errors for row in asked if row.row.moves for pipeline in row.pipelines]
+    discrete = None
+    if item in (Item.fig3, Item.fig4) and config.evaluate.optimum_sizes:
+        discrete = Pipeline(config).optimum
+        also.append(discrete)
     results = row_results(asked, item, workshop, config.report.jobs, also)
     optimum = None
-    if discrete:
-        optimum = json.loads(workshop.make(Pipeline(config).optimum).file("optimum.json").read_text())
+    if discrete is not None:
+        optimum = json.loads(workshop.make(discrete).file("optimum.json").read_text())
     rows = [entry for result in results for entry in entries(result, item)]
     rows += paper_settings(config)
     # stable: the printed protocol first

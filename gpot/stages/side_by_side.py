@@ -46,7 +46,8 @@ def make_all(workshop: Workshop, stages: Sequence[Stage], jobs: int) -> None:
         return
     log.info("%d results to make, in %d processes", len(plan), jobs)
     missing = {part.key: part for part in plan}
-    needs = {part.key: {key for key in _read_by(part) if key in missing} for part in plan}
+    # also of what is read partly: where all of it is made anyway, a part of it would be made twice
+    needs = {part.key: {stage.key for stage in (*part.inputs, *part.required())} & missing.keys() for part in plan}
     context = multiprocessing.get_context("spawn")  # a fork copies locks of threads that it does not copy
     records: Queue[logging.LogRecord] = context.Queue()
     listener = logging.handlers.QueueListener(records, *logging.getLogger().handlers, respect_handler_level=True)
@@ -93,14 +94,6 @@ def _run(pool: ProcessPoolExecutor, workshop: Workshop, missing: dict[str, Stage
             for needed in needs.values():
                 needed.discard(part.key)
             log.info("%s: there, %d of %d", part.name, len(missing) - len(waiting) - len(running), len(missing))
-
-
-def _read_by(stage: Stage) -> Iterator[str]:
-    """Keys of the results that a stage reads; of one that it reads partly, those behind it."""
-    for part in stage.inputs:
-        yield part.key
-        if part.name in stage.partly:
-            yield from (above.key for above in part.inputs)
 
 
 def _make(workshop: Workshop, stage: Stage) -> None:

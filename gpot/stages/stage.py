@@ -78,6 +78,11 @@ class Stage:
         """The nearest stage of that name among those that it reads, and those that they read."""
         return next(stage for stage in self.behind() if stage.name == name)
 
+    def required(self) -> Iterator[Stage]:
+        """The stages whose results must be there as a whole; in place of one that it reads partly, those behind it."""
+        for part in self.inputs:
+            yield from part.inputs if part.name in self.partly else (part,)
+
     def behind(self) -> Iterator[Stage]:
         """The stages that it reads, then those that they read."""
         yield from self.inputs
@@ -225,9 +230,8 @@ class Workshop:
             return
         seen.add(stage.key)
         if self.store.find(stage.name, stage.key) is None:
-            for part in stage.inputs:
-                for above in part.inputs if part.name in stage.partly else (part,):
-                    self._look(above, seen, missing)
+            for part in stage.required():
+                self._look(part, seen, missing)
             missing[stage.key] = stage
 
     def _build(self, stage: Stage) -> Artifact:

@@ -2,17 +2,19 @@
 
     python scripts/release.py experiment=table1
     python scripts/release.py dataset=pinwheel
+    python scripts/release.py experiment=table1 models=authors
 
 Writes pretrained/<stage>/<key>/ for what `gpot.items.released.stages_of` lists of the experiment's rows: VAEs, flows,
 GP flows for each of `report.seeds`, the best rotations, and the potentials that bound their costs; of images also
-codes, so that no download is needed, and no drawing. Weights given by a file (vae.weights, flow.weights) are refused:
-only models that we trained ourselves are released.
+codes, so that no download is needed, and no drawing. Of the authors' models what was trained here after them is
+released, and not they; frozen models from a user's file are refused, since nobody else has that file.
 """
 
 import shutil
 from pathlib import Path
 
 from gpot.config import Config
+from gpot.data.weights import is_published
 from gpot.entry import entry
 from gpot.errors import BadConfig
 from gpot.items.released import stages_of
@@ -29,10 +31,11 @@ def models(config: Config, workshop: Workshop) -> list[Artifact]:
 
 @entry("report")
 def main(config: Config) -> None:
-    if (config.vae and config.vae.weights) or config.flow.weights or config.pretrained is None:
+    given = [frozen.weights for frozen in (config.vae, config.flow) if frozen and frozen.weights]
+    if config.pretrained is None or not all(is_published(weights) for weights in given):
         raise BadConfig(
-            "a release holds models trained here, in the folder of `pretrained`; found vae.weights, flow.weights or "
-            "pretrained=null. Leave these options out."
+            "a release holds models that anyone can make again, in the folder of `pretrained`; found vae.weights or "
+            "flow.weights of a file, or pretrained=null. Leave these options out."
         )
     for artifact in models(config, open_workshop(config)):
         target = Path(config.pretrained) / artifact.stage / artifact.key

@@ -15,6 +15,11 @@ from gpot.store import file_sha256
 _AUTHORS = "authors:"
 
 
+def is_published(weights: str) -> bool:
+    """Whether `vae.weights` or `flow.weights` is authors:NAME, and not a user's file."""
+    return weights.startswith(_AUTHORS)
+
+
 def weights_hash(weights: str, network: Callable[[], nn.Module]) -> str:
     """sha256 of the file that `vae.weights` or `flow.weights` says.
 
@@ -22,7 +27,7 @@ def weights_hash(weights: str, network: Callable[[], nn.Module]) -> str:
     its hash when it is read: none is needed to know it.
     Raises: DataMissing if a user's file is not there, BadInput if it has other weights than the network.
     """
-    if weights.startswith(_AUTHORS):
+    if is_published(weights):
         return authors_weights(weights.removeprefix(_AUTHORS)).sha256
     sha256 = file_sha256(check_file(weights))
     with torch.random.fork_rng(devices=[]):
@@ -32,7 +37,7 @@ def weights_hash(weights: str, network: Callable[[], nn.Module]) -> str:
 
 def load_weights(module: nn.Module, weights: str, folder: Path) -> None:
     """Copies the tensors of `vae.weights` or `flow.weights` into a module. folder: `paths.data`, where downloads go."""
-    if weights.startswith(_AUTHORS):
+    if is_published(weights):
         name = weights.removeprefix(_AUTHORS)
         copy_released(module, authors_tensors(name, folder), folder / authors_weights(name).file)
     else:

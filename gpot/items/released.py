@@ -18,6 +18,8 @@ from gpot.stages.stage import Stage
 
 # Options of released flows that no item shows
 _ALSO = (("dataset=pinwheel",), ("dataset=checkerboard",), ("dataset=two_moons", "flow=cpflow"))
+# Frozen models that released GP flows stand on, and what their names say of it
+_FROZEN = {"ours": "", "authors": ", authors' models"}
 _MEASURED = {"vae": "train/reconstruction", "flow": "val/nll", "gp": "val/cost"}
 
 
@@ -52,10 +54,11 @@ def released_models(folder: Path) -> list[dict[str, Any]]:
 
 def _stages() -> Iterator[tuple[str, str, str, Stage]]:
     """Dataset, name, item and stage of what the items show."""
-    for item in Item:
-        for row in report_rows(compose("report", [f"experiment={item}"])):
-            for name, stage in stages_of(row):
-                yield row.config.dataset.name, name, item.label, stage
+    for models, whose in _FROZEN.items():
+        for item in Item:
+            for row in report_rows(compose("report", [f"experiment={item}", f"models={models}"])):
+                for name, stage in stages_of(row):
+                    yield row.config.dataset.name, f"{name}{whose}", item.label, stage
     for options in _ALSO:
         config = compose("train_flow", options)
         yield config.dataset.name, row_name(Row.flow.value, config.flow.name), "", Pipeline(config).flow
@@ -65,10 +68,10 @@ def stages_of(row: ReportRow) -> Iterator[tuple[str, Stage]]:
     """What is made once for all of a row, with its name: models, and what takes long to find of them.
 
     Codes of images (of all that gpot cannot draw, of dSprites of those that a table reads), the best rotation, a
-    potential.
+    potential. Of a VAE or a flow whose weights are given neither these nor the codes: they are somebody else's.
     """
     config, first = row.config, row.pipelines[0]
-    if isinstance(config.dataset, ImagesConfig):
+    if isinstance(config.dataset, ImagesConfig) and config.vae is not None and config.vae.weights is None:
         yield "beta-TCVAE", first.vae
         if isinstance(config.dataset, MnistConfig):
             yield "codes of all images", first.points
@@ -78,7 +81,8 @@ def stages_of(row: ReportRow) -> Iterator[tuple[str, Stage]]:
     if row.row is Row.latent:
         return
     flow = row_name(Row.flow.value, config.flow.name)
-    yield flow, first.flow
+    if config.flow.weights is None:
+        yield flow, first.flow
     yield flow, first.potential
     if row.row is Row.rotation:
         yield row_name(row.key, config.flow.name), first.rotation

@@ -78,6 +78,15 @@ def test_what_takes_long_of_the_latent_tables_is_released(experiment: str, relea
     assert (rotation @ rotation.T - torch.eye(len(rotation))).abs().max() < 1e-5
 
 
+def test_gp_flows_of_the_authors_models_are_released_and_no_model_of_theirs(released: Store) -> None:
+    config = compose("report", ["experiment=table1", "models=authors"])
+    stages = [stage for row in report_rows(config) for _, stage in stages_of(row)]
+    assert {_find(released, stage).stage for stage in stages} == {"rotation", "gp", "potential"}
+    check_gps(config, released)
+    for stage in (Pipeline(config).vae, Pipeline(config).flow):
+        assert released.find(stage.name, stage.key) is None
+
+
 def test_released_models_load(config: Config, released: Store) -> None:
     vae = load_vae(images_of(config), _find(released, Pipeline(config).vae))
     mean, _ = vae.encode(torch.zeros(1, 1, 64, 64))

@@ -75,7 +75,8 @@ def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20) -> MigScore:
     classes = [np.unique(column, return_inverse=True)[1] for column in v.T]
     entropy = np.array([_entropy(j, label) for j, label in enumerate(classes)])
     bins = [_equal_width_bins(column, n_bins) for column in c.T]
-    information = np.array([[mutual_info_score(label, bin_) for label in classes] for bin_ in bins])
+    tables = ((_counts(bin_, label) for label in classes) for bin_ in bins)
+    information = np.array([[mutual_info_score(None, None, contingency=table) for table in row] for row in tables])
     second, first = np.sort(information, axis=0)[-2:]
     gap = (first - second) / entropy
     return MigScore(float(gap.mean()), gap, information, entropy)
@@ -85,6 +86,13 @@ def _equal_width_bins(column: Array, n_bins: int) -> NDArray[np.int64]:
     """(n,) -> (n,) bin numbers. A constant column falls into one bin."""
     edges = np.linspace(column.min(), column.max(), n_bins + 1)
     return np.digitize(column, edges[1:-1]).astype(np.int64)
+
+
+def _counts(bins: NDArray[np.int64], label: NDArray[np.intp]) -> NDArray[np.int64]:
+    """How many rows have each bin and class, (bins, classes)."""
+    n_classes = int(label.max()) + 1
+    cells = np.bincount(bins * n_classes + label, minlength=(int(bins.max()) + 1) * n_classes)
+    return cells.reshape(-1, n_classes)
 
 
 def _entropy(j: int, label: NDArray[np.intp]) -> float:

@@ -118,11 +118,12 @@ _TRANSPORT = (
     Metric("roundtrip", "Round-trip error", _LOWER, ".1e"),
     Metric("certificate", "Improvable by exchange", _LOWER, ".2%", stderr=True),
     Metric("escaped", "Escaped", _LOWER, "d", "particles"),
+    Metric("escaped_data", "Escaped, data", _LOWER, "d", "particles"),
 )
 _UNSHOWN = (
     Metric("nll_stderr", "NLL, standard error", _NEUTRAL, ".3f", "nats"),
     Metric("roundtrip_max", "Round-trip error, largest", _LOWER, ".1e"),
-    Metric("escaped_data", "Escaped, data", _LOWER, "d", "particles"),
+    Metric("escaped_codes", "Escaped, scored codes", _LOWER, "d", "particles"),
 )
 _MODEL = (
     Metric("n_parameters_flow", "Parameters, flow", _NEUTRAL, ",d", paper_spec=",d"),

@@ -45,7 +45,9 @@ _NOTES = {
     _TRANSPORT_TITLE: "The paper's loss stands beside the analytic NLL. Optimum: the least cost of a map between the "
     "same two laws; the cost bounds it from above, the cost less the Fenchel-Young gap of a convex potential from "
     "below. Improvable by exchange: one minus the cost of the best assignment over the cost, 0 for a Monge map, and "
-    "for others too where points are few for the dimension.",
+    "for others too where points are few for the dimension. Escaped: particles whose image is not finite, since they "
+    "came to the wall of the cube; those of the data are left out of a row's likelihoods, both of which are of the "
+    "same points.",
     _SETTING_TITLE: "Of the GP flow, unless a heading says otherwise. Rows of the paper's budget are what it "
     "configures: nothing was trained for them.",
     _TRAVERSAL_TITLE: "Mean absolute difference of grey levels between neighbouring images of a row of the figure, "

@@ -64,7 +64,7 @@ def evaluate_stage(config: Config, parts: RowParts) -> Stage:
     settings |= cost_settings(config.cost)
     if isinstance(config.dataset, PointsConfig) and config.dataset.standardize:
         settings["units"] = "data"
-    return Stage("evaluate", 5, config, settings, parts.stages, partial(_measure, parts.row), partly=("latents",))
+    return Stage("evaluate", 6, config, settings, parts.stages, partial(_measure, parts.row), partly=("latents",))
 
 
 def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
@@ -104,7 +104,7 @@ def _disentanglement(
     values = dsprites.values_of(dsprites.classes_of(index))
     kept = np.flatnonzero(~escaped)
     part = kept < evaluate.n_dci_train
-    metrics: dict[str, Any] = {"escaped_data": int(escaped.sum()), "dci": {}}
+    metrics: dict[str, Any] = {"escaped_codes": int(escaped.sum()), "dci": {}}
     for protocol in Protocol:
         factors = protocol.factors(values)
         halves = (codes[kept[part]], factors[kept[part]], codes[kept[~part]], factors[kept[~part]])
@@ -163,6 +163,7 @@ def _transport(row: Row, seen: HeldOut, monge: MongeMap, units: Standardization 
     if row is Row.flow:
         likelihood = nll(z, log_det)
         metrics |= {"nll_analytic": likelihood.mean, "nll_exact": likelihood.mean, "nll_stderr": likelihood.stderr}
+        metrics |= {"escaped_data": 0}  # nothing is left out
         return metrics | (_named_cost("cost_data", data, z.cpu(), cost) if from_prior else {})
     s_data = _moved(monge, z).to(z)
     ok = s_data.isfinite().all(1)
@@ -170,7 +171,7 @@ def _transport(row: Row, seen: HeldOut, monge: MongeMap, units: Standardization 
     samples = torch.randn(n_looked, flow.dim, generator=generator(config.seed, 4))
     error = log_det_error(gp, samples.to(flow.device))
     metrics |= {
-        "nll_analytic": analytic.mean, "nll_stderr": analytic.stderr,
+        "escaped_data": int((~ok).sum()), "nll_analytic": analytic.mean, "nll_stderr": analytic.stderr,
         "nll_exact": nll_exact(gp, z[ok], log_det[ok], evaluate.n_exact, s_data[ok]).mean,
         "logdet_error_mean": error.mean, "logdet_error_max": error.max,
     }  # fmt: skip

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from gpot.config import Config, compose
 from gpot.errors import BadConfig, FlowRefused
+from gpot.evaluation.likelihood import nll
+from gpot.gp.monge import MongeMap
 from gpot.items.report import report_item
 from gpot.items.rows import RowResult, entries, report_rows
 from gpot.paper.items import Item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
+from gpot.stages import evaluate
 from gpot.stages.flow import load_flow, prior_pairs
 from gpot.stages.held_out import HeldOut
 from gpot.stages.maps import map_of
@@ -94,6 +99,27 @@ def test_figure_4_is_written_with_its_table(folder: Path, moons: tuple[Config, l
     assert len(potentials) == 1, "all rows after one flow are bounded by one potential"
     for law in ("gaussian", "flow"):
         assert [point["n"] for point in result["optimum"][law]] == [20, 40]
+
+
+@pytest.mark.usefixtures("moons")
+def test_what_has_no_finite_image_is_counted_and_left_out_of_both_likelihoods(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_two(monge: MongeMap, z: Tensor) -> Tensor:
+        s = monge.gp.transport(z)
+        s[:2] = math.inf  # the wall of the cube
+        return s
+
+    monkeypatch.setattr(evaluate, "_moved", lose_two)
+    config = only(tiny(folder, "experiment=fig4", "evaluate.n_exact=39"), "gp")
+    row, workshop = report_rows(config)[2], open_workshop(config)
+    seen = HeldOut.of(workshop.make(row.pipelines[0].held_out))
+    metrics = workshop.make(row.pipelines[0].evaluation(row.row)).manifest["metrics"]
+    assert metrics["escaped"] == metrics["escaped_data"] == 2
+    left = nll(seen.z_data[2:], seen.log_det[2:]).mean  # s keeps the density of each point
+    assert metrics["nll_analytic"] == pytest.approx(left, abs=1e-5)
+    assert metrics["nll_exact"] == pytest.approx(left, abs=1e-3)
+    assert abs(nll(seen.z_data, seen.log_det).mean - left) > 1e-3, "or the test could not fail"
 
 
 def test_the_flow_runs_once_over_what_its_rows_are_measured_on(folder: Path, moons: tuple[Config, list[Path]]) -> None:

@@ -142,8 +142,8 @@ def markdown(payloads: Mapping[str, Mapping[str, Any]], disk: int) -> str:
 
 NOTE = (
     "Printed numbers: scores, costs and energies; of Tables 3 and 4 the settings of the paper's budget. Difference: "
-    "ours / paper - 1; a lower cost is a better one. Change of NLL: of the GP rows "
-    "against their flow, by the exact log-determinant; the paper's claim is 0."
+    "ours / paper - 1; a lower cost is a better one. Change of NLL: of the GP rows against "
+    "their flow at the same points, by the exact log-determinant; the paper's claim is 0."
 )
 
 

@@ -162,8 +162,10 @@ def _transport(row: Row, seen: HeldOut, monge: MongeMap, units: Standardization 
     log_det = log_det if units is None else log_det + units.log_det
     if row is Row.flow:
         likelihood = nll(z, log_det)
-        metrics |= {"nll_analytic": likelihood.mean, "nll_exact": likelihood.mean, "nll_stderr": likelihood.stderr}
-        metrics |= {"escaped_data": 0}  # nothing is left out
+        metrics |= {
+            "escaped_data": 0, "nll_stderr": likelihood.stderr,
+            "nll_analytic": likelihood.mean, "nll_exact": likelihood.mean,
+        }  # fmt: skip
         return metrics | (_named_cost("cost_data", data, z.cpu(), cost) if from_prior else {})
     s_data = _moved(monge, z).to(z)
     ok = s_data.isfinite().all(1)

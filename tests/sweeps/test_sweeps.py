@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -99,6 +100,26 @@ def in_the_middle(folder: Path) -> bool:
     return made >= 2 and any(record.status is Status.running for record in read_records(folder / FOLDER))
 
 
+def states(group: int) -> list[str]:
+    """R (runs), S (sleeps), T (is stopped) .. of every process of a group; none on systems without /proc."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended since it was listed
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            found += [state] if int(its_group) == group else []
+    return found
+
+
+def hold(group: int) -> None:
+    """Stop every process of the group where it is: what its files say then, they say until SIGCONT or SIGKILL."""
+    os.killpg(group, signal.SIGSTOP)
+    end = time.monotonic() + 20
+    time.sleep(0.2)
+    while not set(states(group)) <= {"T", "t", "Z", "X"}:
+        assert time.monotonic() < end, states(group)
+        time.sleep(0.05)
+
+
 def test_killed_in_the_middle_and_resumed(local: Path, tmp_path: Path) -> None:
     with open(tmp_path / "log", "w") as log:
         sweep = subprocess.Popen(
@@ -106,9 +127,14 @@ def test_killed_in_the_middle_and_resumed(local: Path, tmp_path: Path) -> None:
         )
         try:
             stop = time.monotonic() + 200
-            while not in_the_middle(tmp_path):
+            while True:
                 assert sweep.poll() is None and time.monotonic() < stop, (tmp_path / "log").read_text()
                 time.sleep(0.05)
+                if in_the_middle(tmp_path):
+                    hold(sweep.pid)
+                    if in_the_middle(tmp_path):  # still: a job may have ended between the look and the halt
+                        break
+                    os.killpg(sweep.pid, signal.SIGCONT)
         finally:
             os.killpg(sweep.pid, signal.SIGKILL)  # the command and its workers, which it started
             sweep.wait()

@@ -34,7 +34,9 @@ _SIZES = (
     "evaluate.n_prior", "evaluate.n_data", "evaluate.n_exact", "evaluate.certificate_batch",
     "evaluate.certificate_batches", "evaluate.optimum_repeats", "bounds.n_train", "bounds.batch_size",
 )  # fmt: skip
-_RATES = ("optimizer.flow.lr", "optimizer.gp.lr", "optimizer.vae.lr", "flow.tolerance", "gp.logdet_tolerance")
+_RATES = (
+    "optimizer.flow.lr", "optimizer.gp.lr", "optimizer.vae.lr", "bounds.lr", "flow.tolerance", "gp.logdet_tolerance",
+)  # fmt: skip
 _WEIGHTS = ("penalty.weight", "optimizer.gp.weight_decay", "optimizer.flow.weight_decay", "optimizer.gp.gradient_clip")
 _CHOICES = (
     "gp.chart", "gp.rotation", "gp.method", "gp.source", "penalty.kind", "penalty.time", "optimizer.gp.schedule",

@@ -37,11 +37,13 @@ _SETTINGS_OF = {Item.table3: ("flow+gp",), Item.table4: ("flow+gp", "flow+gp+eul
 @dataclass(frozen=True)
 class ReportRow:
     """One map: its printed key (`flow+gp:ridge`), what is evaluated, and the config that makes it, one for each seed of
-    its GP flow where the row is a mean over these."""
+    its GP flow where the row is a mean over these. guide: of the GP flow whose pairs its bound's potential is fitted
+    on, the same for all rows after one flow; None: those of the best rotation."""
 
     key: str
     row: Row
     configs: tuple[Config, ...]
+    guide: Config | None = None
 
     @property
     def config(self) -> Config:
@@ -51,7 +53,7 @@ class ReportRow:
     @cached_property
     def pipelines(self) -> tuple[Pipeline, ...]:
         """The stages of each repetition."""
-        return tuple(Pipeline(config) for config in self.configs)
+        return tuple(Pipeline(config, self.guide) for config in self.configs)
 
     @property
     def seeds(self) -> list[int]:
@@ -124,7 +126,14 @@ def report_rows(config: Config) -> list[ReportRow]:
     own = [ReportRow("flow", Row.flow, (config,))]
     if not item.traversal:
         own += [ReportRow("flow+rotation", Row.rotation, (config,))]
-    return [*first, *flows, *own, *gps]
+    return _guided([*first, *flows, *own, *gps])
+
+
+def _guided(rows: Sequence[ReportRow]) -> list[ReportRow]:
+    """The rows, each with the first GP flow after its own frozen flow as its guide."""
+    guides = [row.config for row in rows if row.row.moves]
+    chosen = [next((guide for guide in guides if guide.flow == row.config.flow), None) for row in rows]
+    return [dataclasses.replace(row, guide=guide) for row, guide in zip(rows, chosen, strict=True)]
 
 
 def _of_part(item: Item, rows: Sequence[ReportRow]) -> Iterator[ReportRow]:

@@ -3,15 +3,16 @@ convex potential that proves it.
 
 The upper number is the cost itself, since the row is a map between the two laws; the lower one is the cost less the
 Fenchel-Young bound of its gap (:mod:`gpot.evaluation.bounds`). All rows after one frozen flow are maps between the same
-two laws, so that one potential serves them all: it is fitted on the pairs of the flow after the best rotation, its
-conjugate is found once at the held-out points (stage `conjugates`), and the cost of each row is bounded on that row's
-own pairs.
+two laws, so that one potential serves them all: it is fitted on pairs of one of the GP flows, or where a flow has none
+on those after the best rotation, its conjugate is found once at the held-out points (stage `conjugates`), and the cost
+of each row is bounded on that row's own pairs.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from safetensors.torch import save_file
@@ -19,17 +20,20 @@ from torch import Tensor
 
 from gpot.config.choices import Source
 from gpot.config.plain import plain
-from gpot.config.schema import BoundsConfig, Config
+from gpot.config.schema import BoundsConfig, Config, GpConfig
 from gpot.errors import BadConfig
 from gpot.evaluation.bounds import bound_by, choose_potential, conjugates_at
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.potential import Potential, PotentialFit
+from gpot.gp.base import GaussianPreserving
 from gpot.maths.fenchel import Conjugates
 from gpot.maths.transport import procrustes
 from gpot.paper.rows import Row
 from gpot.stages.evaluate import MOVED
 from gpot.stages.flow import load_flow, prior_pairs, push, split
+from gpot.stages.gp import load_gp
 from gpot.stages.held_out import HeldOut
+from gpot.stages.maps import MOVED_AT_ONCE, in_chunks
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.training import families
@@ -37,30 +41,43 @@ from gpot.training import families
 _POTENTIAL, _CONJUGATES = "potential.safetensors", "conjugates.safetensors"
 
 
-def potential_stage(config: Config, inputs: tuple[Stage, ...]) -> Stage:
-    """The convex potential of a frozen flow's two laws, `potential.safetensors`."""
+def potential_stage(config: Config, inputs: tuple[Stage, ...], guide: Stage | None) -> Stage:
+    """The convex potential of a frozen flow's two laws, `potential.safetensors`.
+
+    guide: a GP flow after it, whose pairs the potential is fitted on; None: those of the best rotation. All pairs of
+    these laws have the same best potential, and the nearer they are to the best pairs, the less noise a batch has:
+    u(z) - u(a) is small where z is near the argmax a.
+    """
     settings = {
         "bounds": plain(config.bounds), "source": config.gp.source.value, "seed": config.seed,
         "flow": families.evaluation_settings(config.flow),
     }  # fmt: skip
-    return Stage("potential", 2, config, settings, inputs, _fit, partly=("latents",), on_demand=True)
+    made = partial(_fit, None if guide is None else guide.config.gp)
+    inputs = inputs if guide is None else (*inputs, guide)
+    return Stage("potential", 3, config, settings, inputs, made, partly=("latents",), on_demand=True)
 
 
 def fit_of(bounds: BoundsConfig) -> PotentialFit:
     """How the settings say that a potential is fitted."""
-    return PotentialFit(bounds.groups, bounds.pieces, bounds.regression_steps, bounds.steps, bounds.batch_size)
+    sizes = bounds.groups, bounds.pieces, bounds.regression_steps, bounds.steps, bounds.batch_size
+    return PotentialFit(*sizes, lr=bounds.lr)
 
 
-def _fit(bench: Bench) -> Mapping[str, Any]:
+def _fit(guide: GpConfig | None, bench: Bench) -> Mapping[str, Any]:
     start, config = time.process_time(), bench.config
     x, z = _pairs(bench)
-    z = z @ procrustes(x, z).T
+    n = len(x)
+    if guide is None:
+        z = z @ procrustes(x, z).T
+    else:
+        gp = load_gp(guide, config.dataset.dim, bench.inputs["gp"]).to(config.device.first)
+        x, z = _guided(gp, x, z)
     drawn = time.process_time()
     potential = choose_potential(x, z, fit_of(config.bounds), config.seed)
     save_file(potential.state(), bench.folder / _POTENTIAL)
     fitted = time.process_time() - drawn
     return {
-        "fitted": not potential.base.is_quadratic, "n_pairs": len(x),
+        "fitted": not potential.base.is_quadratic, "n_pairs": len(x), "escaped": n - len(x),
         "cpu_seconds_pairs": drawn - start, "cpu_seconds_fit": fitted,
     }  # fmt: skip
 
@@ -103,6 +120,13 @@ def _bound(bench: Bench) -> Mapping[str, Any]:
 
 def _potential(bench: Bench) -> Potential:
     return Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL))
+
+
+def _guided(gp: GaussianPreserving, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """The pairs (x, s(z)) of a GP flow, less those that come to the wall of the cube: the manifest counts them."""
+    s = in_chunks(gp.transport, z, gp.rotation.device, "moving the pairs of a potential", MOVED_AT_ONCE)
+    inside = s.isfinite().all(1)
+    return x[inside], s[inside]
 
 
 def _pairs(bench: Bench) -> tuple[Tensor, Tensor]:

@@ -28,9 +28,14 @@ from gpot.stages.vae import codes_stage, images_of, latents_stage, vae_stage
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The stages of a config, each made when it is asked for, once; nothing is read or trained by asking."""
+    """The stages of a config, each made when it is asked for, once; nothing is read or trained by asking.
+
+    guide: the config of the GP flow whose pairs the potential is fitted on; None: it is fitted on those of the best
+    rotation.
+    """
 
     config: Config
+    guide: Config | None = None
 
     @cached_property
     def vae(self) -> Stage:
@@ -78,7 +83,8 @@ class Pipeline:
     @cached_property
     def potential(self) -> Stage:
         """The potential that bounds the cost of every row after the flow."""
-        return potential_stage(self.config, (self.flow, *self._law))
+        guide = None if self.guide is None else Pipeline(self.guide).gp
+        return potential_stage(self.config, (self.flow, *self._law), guide)
 
     @cached_property
     def conjugates(self) -> Stage:

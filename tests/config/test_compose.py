@@ -280,7 +280,7 @@ POSITIVE = [
     "gp.logdet_tolerance",
     "optimizer.vae.lr", "optimizer.flow.lr", "optimizer.gp.lr", "evaluate.n_data", "evaluate.n_exact",
     "evaluate.certificate_batches", "evaluate.n_dci_train", "evaluate.n_dci_test",
-    "bounds.n_train", "bounds.batch_size",
+    "bounds.n_train", "bounds.batch_size", "bounds.lr",
 ]  # fmt: skip
 
 VIOLATIONS: list[tuple[str, str, Any, list[str]]] = [

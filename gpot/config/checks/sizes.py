@@ -69,6 +69,7 @@ def sizes_positive(
         "evaluate.optimum_repeats": evaluate.optimum_repeats,
         "bounds.n_train": bounds.n_train,
         "bounds.batch_size": bounds.batch_size,
+        "bounds.lr": bounds.lr,
         "bounds.groups": bounds.groups,
         "bounds.pieces": bounds.pieces,
     }

@@ -36,6 +36,7 @@ class BoundsConfig:
     pieces: int  # of each group
     regression_steps: int
     steps: int  # on the bound itself
+    lr: float  # of these
     batch_size: int
 
 

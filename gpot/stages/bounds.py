@@ -25,7 +25,6 @@ from gpot.errors import BadConfig
 from gpot.evaluation.bounds import bound_by, choose_potential, conjugates_at
 from gpot.evaluation.cost import cost_summary
 from gpot.evaluation.potential import Potential, PotentialFit
-from gpot.gp.base import GaussianPreserving
 from gpot.maths.fenchel import Conjugates
 from gpot.maths.transport import procrustes
 from gpot.paper.rows import Row
@@ -33,7 +32,7 @@ from gpot.stages.evaluate import MOVED
 from gpot.stages.flow import load_flow, prior_pairs, push, split
 from gpot.stages.gp import load_gp
 from gpot.stages.held_out import HeldOut
-from gpot.stages.maps import MOVED_AT_ONCE, in_chunks
+from gpot.stages.maps import moved_by
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.training import families
@@ -66,18 +65,18 @@ def fit_of(bounds: BoundsConfig) -> PotentialFit:
 def _fit(guide: GpConfig | None, bench: Bench) -> Mapping[str, Any]:
     start, config = time.process_time(), bench.config
     x, z = _pairs(bench)
-    n = len(x)
     if guide is None:
-        z = z @ procrustes(x, z).T
+        s = z @ procrustes(x, z).T
     else:
         gp = load_gp(guide, config.dataset.dim, bench.inputs["gp"]).to(config.device.first)
-        x, z = _guided(gp, x, z)
+        s = moved_by(gp, z, "moving the pairs of a potential")
+    inside = s.isfinite().all(1)  # the rest came to the wall of the cube
     drawn = time.process_time()
-    potential = choose_potential(x, z, fit_of(config.bounds), config.seed)
+    potential = choose_potential(x[inside], s[inside], fit_of(config.bounds), config.seed)
     save_file(potential.state(), bench.folder / _POTENTIAL)
     fitted = time.process_time() - drawn
     return {
-        "fitted": not potential.base.is_quadratic, "n_pairs": len(x), "escaped": n - len(x),
+        "fitted": not potential.base.is_quadratic, "n_pairs": int(inside.sum()), "escaped": int((~inside).sum()),
         "cpu_seconds_pairs": drawn - start, "cpu_seconds_fit": fitted,
     }  # fmt: skip
 
@@ -120,13 +119,6 @@ def _bound(bench: Bench) -> Mapping[str, Any]:
 
 def _potential(bench: Bench) -> Potential:
     return Potential.of_state(bench.inputs["potential"].tensors(_POTENTIAL))
-
-
-def _guided(gp: GaussianPreserving, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """The pairs (x, s(z)) of a GP flow, less those that come to the wall of the cube: the manifest counts them."""
-    s = in_chunks(gp.transport, z, gp.rotation.device, "moving the pairs of a potential", MOVED_AT_ONCE)
-    inside = s.isfinite().all(1)
-    return x[inside], s[inside]
 
 
 def _pairs(bench: Bench) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ from gpot.maths.transport import gelbrich
 from gpot.paper.rows import Row
 from gpot.stages.costs import cost_of, cost_settings
 from gpot.stages.held_out import HeldOut, labelled_rows, z_labelled
-from gpot.stages.maps import MOVED_AT_ONCE, RowParts, in_chunks, map_of
+from gpot.stages.maps import RowParts, map_of, moved_by
 from gpot.stages.points import points_by_rows
 from gpot.stages.stage import Bench, Stage, generator
 from gpot.stages.vae import images_of
@@ -78,18 +78,13 @@ def _measure(row: Row, bench: Bench) -> Mapping[str, Any]:
         if seen is None:
             codes = points.read(torch.from_numpy(labelled))
         else:
-            codes = _moved(monge, z_labelled(bench.inputs["labelled"]))
+            codes = moved_by(monge.gp, z_labelled(bench.inputs["labelled"]))
         index = images_of(config).index()[labelled]
         metrics |= _disentanglement(config.evaluate, config.seed, index, codes.numpy())
     if seen is not None:
         metrics |= _transport(row, seen, monge, points.units, bench)
     (bench.folder / "metrics.json").write_text(json.dumps(jsonable(metrics), indent=2, allow_nan=False) + "\n")
     return metrics
-
-
-def _moved(monge: MongeMap, z: Tensor) -> Tensor:
-    gp = monge.gp
-    return in_chunks(gp.transport, z, gp.rotation.device, "moving what the flow mapped", MOVED_AT_ONCE)
 
 
 def _disentanglement(
@@ -143,7 +138,7 @@ def _transport(row: Row, seen: HeldOut, monge: MongeMap, units: Standardization 
     from_prior = config.gp.source is Source.prior
     if from_prior:
         metrics["lost"] = seen.lost
-    x, s = seen.x, _moved(monge, seen.z)
+    x, s = seen.x, moved_by(gp, seen.z)
     save_file({"s": s.contiguous()}, bench.folder / MOVED)
     inside = s.isfinite().all(1)
     x, s = x[inside], s[inside]
@@ -167,7 +162,7 @@ def _transport(row: Row, seen: HeldOut, monge: MongeMap, units: Standardization 
             "nll_analytic": likelihood.mean, "nll_exact": likelihood.mean,
         }  # fmt: skip
         return metrics | (_named_cost("cost_data", data, z.cpu(), cost) if from_prior else {})
-    s_data = _moved(monge, z).to(z)
+    s_data = moved_by(gp, z).to(z)
     ok = s_data.isfinite().all(1)
     analytic = nll(s_data[ok], (log_det + analytic_log_det(s_data, z))[ok])
     samples = torch.randn(n_looked, flow.dim, generator=generator(config.seed, 4))

@@ -25,7 +25,7 @@ from gpot.store import Artifact
 from gpot.training import families
 
 CHUNK = 4096  # points at a time
-MOVED_AT_ONCE = 512  # by a GP flow, whose tangents are then in the cache
+_MOVED_AT_ONCE = 512  # by a GP flow, whose tangents are then in the cache
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ def map_of(config: Config, results: Mapping[str, Artifact]) -> MongeMap:
 def codes_of(monge: MongeMap, x: Tensor, what: str) -> Tensor:
     """s(f(x)) (n, d), on the CPU. what: for the progress bar."""
     return in_chunks(monge.transport, x, monge.gp.rotation.device, what)
+
+
+def moved_by(gp: GaussianPreserving, z: Tensor, what: str = "moving what the flow mapped") -> Tensor:
+    """s(z) (n, d), on the CPU. what: for the progress bar."""
+    return in_chunks(gp.transport, z, gp.rotation.device, what, _MOVED_AT_ONCE)
 
 
 def in_chunks(

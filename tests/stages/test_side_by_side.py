@@ -20,6 +20,7 @@ from gpot.errors import ArtifactMissing, BadInput, ProcessLost
 from gpot.stages.side_by_side import make_all, shared_threads
 from gpot.stages.stage import Bench, Stage, open_workshop
 from tests.conftest import ROOT
+from tests.processes import alive, wait_for
 
 
 def config_in(folder: Path, *overrides: str) -> Config:
@@ -134,18 +135,3 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
             parent.kill()
     started = [int(note.read_text()) for note in notes]
     wait_for(lambda: not any(alive(process) for process in started), 20)
-
-
-def alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def wait_for(condition: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"still not so after {seconds} s"
-        time.sleep(0.1)

@@ -15,15 +15,13 @@ from gpot.config import Config, compose
 from gpot.errors import BadConfig, FlowRefused
 from gpot.evaluation.likelihood import nll
 from gpot.gp.base import GaussianPreserving
-from gpot.gp.monge import MongeMap
 from gpot.items.report import report_item
 from gpot.items.rows import RowResult, entries, report_rows
 from gpot.paper.items import Item
 from gpot.paper.names import EVALUATED, MORE_SCORES, SCORES
 from gpot.paper.rows import Row
-from gpot.stages import bounds, evaluate
+from gpot.stages import evaluate
 from gpot.stages.flow import load_flow, prior_pairs
-from gpot.stages.gp import load_gp
 from gpot.stages.held_out import HeldOut
 from gpot.stages.maps import map_of
 from gpot.stages.pipeline import Pipeline
@@ -103,16 +101,18 @@ def test_figure_4_is_written_with_its_table(folder: Path, moons: tuple[Config, l
         assert [point["n"] for point in result["optimum"][law]] == [20, 40]
 
 
+def lose_two(gp: GaussianPreserving, z: Tensor, what: str = "") -> Tensor:
+    """In place of `moved_by`."""
+    s = gp.transport(z)
+    s[:2] = math.inf  # the wall of the cube
+    return s
+
+
 @pytest.mark.usefixtures("moons")
 def test_what_has_no_finite_image_is_counted_and_left_out_of_both_likelihoods(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose_two(monge: MongeMap, z: Tensor) -> Tensor:
-        s = monge.gp.transport(z)
-        s[:2] = math.inf  # the wall of the cube
-        return s
-
-    monkeypatch.setattr(evaluate, "_moved", lose_two)
+    monkeypatch.setattr(evaluate, "moved_by", lose_two)
     config = only(tiny(folder, "experiment=fig4", "evaluate.n_exact=39"), "gp")
     row, workshop = report_rows(config)[2], open_workshop(config)
     seen = HeldOut.of(workshop.make(row.pipelines[0].held_out))
@@ -147,41 +147,6 @@ def test_figure_3_has_a_monge_map_by_construction(gaussians: tuple[Config, list[
     assert rows["cpflow"]["energy"] is None and rows["cpflow"]["flow"] == "cpflow"
     text = next(path for path in paths if path.suffix == ".md").read_text()
     assert "CP-Flow" in text and "Exact discrete optimum" in text and "n = 40" in text
-
-
-@pytest.mark.usefixtures("gaussians")
-def test_a_potential_is_fitted_on_pairs_of_the_first_gp_flow_after_its_flow(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = only(tiny(folder, "experiment=fig3"), "cpflow", "gp", "direct")
-    rows = {row.key: row.pipelines[0] for row in report_rows(config)}
-    guide = rows["flow+gp"].gp.key
-    for key, pipeline in rows.items():
-        read = {stage.name: stage.key for stage in pipeline.potential.inputs}
-        assert read.get("gp") == (None if key == "cpflow" else guide), "after CP-Flow there is no GP flow"
-    made = {key: open_workshop(config).make(pipeline.potential) for key, pipeline in rows.items()}
-    assert len({artifact.key for artifact in made.values()}) == 2
-    assert Pipeline(config).potential.key not in {artifact.key for artifact in made.values()}, "of the best rotation"
-    n = made["flow"].manifest["metrics"]["n_pairs"]
-    seen: list[int] = []
-
-    class LosesTwo:
-        def __init__(self, gp: GaussianPreserving) -> None:
-            self.gp, self.rotation = gp, gp.rotation
-
-        def to(self, device: object) -> LosesTwo:
-            return self
-
-        def transport(self, z: Tensor) -> Tensor:
-            s = self.gp.transport(z)
-            s[: 0 if seen else 2] = math.inf  # the wall of the cube
-            seen.append(len(z))
-            return s
-
-    monkeypatch.setattr(bounds, "load_gp", lambda *given: LosesTwo(load_gp(*given)))
-    again = tiny(folder, "experiment=fig3", "bounds.steps=11")  # another potential of the same pairs
-    metrics = open_workshop(again).make(report_rows(only(again, "gp"))[0].pipelines[0].potential).manifest["metrics"]
-    assert (metrics["n_pairs"], metrics["escaped"]) == (n - 2, 2) and sum(seen) == n
 
 
 def test_the_other_items_share_what_is_made(folder: Path, gaussians: tuple[Config, list[Path]], moons: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import pytest
 from gpot.sweeps.jobs import Status, read_records, settings_of
 from gpot.sweeps.summary import summarize
 from tests.conftest import ROOT
+from tests.processes import hold
 from tests.sweeps.one_node import one_node
 
 PRETRAINED = ROOT / "pretrained"
@@ -98,26 +98,6 @@ def in_the_middle(folder: Path) -> bool:
     """Two evaluations are there and another job is at work."""
     made = sum(key.startswith("evaluate/") for key in evaluations(folder))
     return made >= 2 and any(record.status is Status.running for record in read_records(folder / FOLDER))
-
-
-def states(group: int) -> list[str]:
-    """R (runs), S (sleeps), T (is stopped) .. of every process of a group; none on systems without /proc."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended since it was listed
-            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
-            found += [state] if int(its_group) == group else []
-    return found
-
-
-def hold(group: int) -> None:
-    """Stop every process of the group where it is: what its files say then, they say until SIGCONT or SIGKILL."""
-    os.killpg(group, signal.SIGSTOP)
-    end = time.monotonic() + 20
-    time.sleep(0.2)
-    while not set(states(group)) <= {"T", "t", "Z", "X"}:
-        assert time.monotonic() < end, states(group)
-        time.sleep(0.05)
 
 
 def test_killed_in_the_middle_and_resumed(local: Path, tmp_path: Path) -> None:
